@@ -1,0 +1,68 @@
+"""The card as a readable table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from wsol_deploy.card import ModelCard
+
+
+def print_card(path: Path, card: ModelCard) -> None:
+    """Print a card to standard output."""
+    console = Console(soft_wrap=True)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for field, value in _rows(path, card):
+        if value:
+            table.add_row(field, value)
+    console.print(table)
+    if card.metrics:
+        console.print()
+        console.print(_metrics(card))
+
+
+def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
+    size = card.input.size
+    policy = size.mode if size.size is None else f"{size.mode} {size.size}"
+    counts = ", ".join(f"{split} {count}" for split, count in card.data.images.items() if count)
+    trust = card.trust
+    return [
+        ("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB, {card.precision})"),
+        ("name", card.name),
+        ("method", card.method),
+        ("classes", ", ".join(card.classes)),
+        ("description", card.description),
+        ("author", card.author),
+        ("licence", card.licence),
+        ("input", f"uint8, N x H x W x 3, RGB, sides from {card.input.min_side}; size: {policy}"),
+        ("outputs", "\n".join(f"{name}: {text}" for name, text in card.outputs.items())),
+        ("threshold", f"{card.threshold.value:.3f} ({card.threshold.chosen_on})"),
+        (
+            "trust",
+            f"review if entropy on X+ > {trust.foreground_entropy_max:.2f} or on X- < "
+            f"{trust.background_entropy_min:.2f} ({trust.calibrated_on})",
+        ),
+        ("trained on", f"{card.data.name} ({counts})" if card.data.name else ""),
+        ("seed", str(card.seed)),
+        ("created", card.created),
+        ("made with", ", ".join(f"{name} {version}" for name, version in card.packages.items())),
+        ("weights", f"sha256 {card.weights_sha256[:16]}" if card.weights_sha256 else ""),
+        ("proof", str(card.proof.get("summary", "")) if card.proof else ""),
+    ]
+
+
+def _metrics(card: ModelCard) -> Table:
+    names = list(dict.fromkeys(name for row in card.metrics for name in row.values))
+    table = Table(title="measured (%)", title_justify="left")
+    for column in ("data", "images", "", *names):
+        table.add_column(column, justify="right" if column in names else "left")
+    for row in card.metrics:
+        lines = {"model": row.values, **row.baselines}
+        for who, values in lines.items():
+            cells = [f"{values[name] * 100:.2f}" if name in values else "-" for name in names]
+            table.add_row(f"{row.dataset}/{row.split}", str(row.images), who, *cells)
+    return table

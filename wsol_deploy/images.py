@@ -1,0 +1,137 @@
+"""Read and resize images: the one way pixels enter training, evaluation and production."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from wsol_deploy.card import SizePolicy
+from wsol_deploy.errors import ImageError
+
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .tga".split()
+)
+PILLOW_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
+MAX_PIXELS = int(os.environ.get("WSOL_MAX_PIXELS", PILLOW_LIMIT))
+if MAX_PIXELS > PILLOW_LIMIT:
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2 + 1
+MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I", "F")
+
+
+def read(source: Path | str | bytes) -> np.ndarray:
+    """Decode an image as people see it.
+
+    EXIF rotation is applied; grayscale, palette, CMYK and 16-bit images become RGB; alpha is
+    laid over white; of several frames the first is taken.
+
+    Args:
+        source: a path, or an encoded file's bytes.
+
+    Returns:
+        uint8, H x W x 3, RGB, any H and W from 1 up.
+
+    Raises:
+        ImageError: missing, empty, no image, cut short, or larger than `MAX_PIXELS`.
+    """
+    where = "the image" if isinstance(source, bytes) else str(source)
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read ({error.strerror or error})") from error
+    if not content:
+        raise ImageError(f"{where}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(
+                        f"{where}: {image.width} x {image.height} pixels is over the limit of "
+                        f"{MAX_PIXELS:,}; set WSOL_MAX_PIXELS to allow it"
+                    )
+                return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{where}: not an image, or of an unknown format") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{where}: larger than any honest image ({error})") from error
+    except MemoryError as error:
+        raise ImageError(f"{where}: too large for this machine's memory") from error
+    except Exception as error:  # Pillow's plugins raise nearly anything on hostile files
+        raise ImageError(f"{where}: damaged or cut short ({error})") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in MODES_16_BIT:
+        values = np.asarray(image, dtype=np.float64)
+        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        scaled = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).round().astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_mask(path: Path | str) -> np.ndarray:
+    """Decode a truth mask: bool, H x W, True where any channel is above 0 (instance ids too).
+
+    Raises:
+        ImageError: missing or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            # Palette indices are ids, not colours; an alpha channel marks nothing.
+            values = np.asarray(image.convert("RGB") if "A" in image.getbands() else image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{path}: the mask cannot be read ({error})") from error
+    return values.any(axis=2) if values.ndim == 3 else values > 0
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's suffix is one that `read` decodes, and it is not a hidden file."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def find(root: Path) -> list[Path]:
+    """Every image below a directory, sorted, hidden files and folders left out."""
+    return sorted(
+        path
+        for path in root.rglob("*")
+        if is_image(path)
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        and path.is_file()
+    )
+
+
+def fit(image: np.ndarray, policy: SizePolicy) -> np.ndarray:
+    """Resize an RGB image to what the graph sees (the card's size policy).
+
+    Args:
+        image: uint8, H x W x 3.
+        policy: of the card.
+
+    Returns:
+        uint8, H' x W' x 3, each side at least 32; the same array if nothing is to do.
+    """
+    height, width = policy.target(*image.shape[:2])
+    return resize(image, height, width)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize uint8 or float32 pixels: area averaging when shrinking, bilinear when growing.
+
+    Pixel-aligned: pixel centres map to pixel centres, so a mask resized back lies on its image.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)

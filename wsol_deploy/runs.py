@@ -1,0 +1,67 @@
+"""Where runs live and which file a name means.
+
+A run is a folder: best.safetensors, last.safetensors, metrics.csv, recipe.toml, and
+export/model.{onnx,torchscript,pt2} with proof.json once exported.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from wsol_deploy.errors import ArtifactError
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+EXPORT_FOLDER = "export"
+ARTIFACTS = ("model.onnx", "model.torchscript", "model.pt2")
+
+
+def root() -> Path:
+    """The folder of all runs: `runs/`, or the environment's WSOL_RUNS."""
+    return Path(os.environ.get("WSOL_RUNS", "runs"))
+
+
+def newest() -> Path:
+    """The run whose best checkpoint is the newest.
+
+    Raises:
+        ArtifactError: there is no run yet.
+    """
+    checkpoints = [path for path in root().glob(f"*/{BEST}") if path.is_file()]
+    if not checkpoints:
+        raise ArtifactError(
+            f"{root()}: no run yet; train one with wsol train DATA or wsol quickstart, "
+            "or name a model with --model"
+        )
+    return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -> Path:
+    """The model file that `--model` means.
+
+    Args:
+        model: a run's folder or name, a file, or None for the newest run.
+        want: `artifact` prefers a run's exported file and falls back to its best checkpoint;
+            `checkpoint` always takes the best checkpoint.
+
+    Raises:
+        ArtifactError: nothing of that name.
+    """
+    if model is None:
+        place = newest()
+    else:
+        place = Path(model)
+        if not place.exists() and (root() / place).is_dir():
+            place = root() / place
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise ArtifactError(f"{place}: no such run, checkpoint or artifact")
+    exported = [place / EXPORT_FOLDER / name for name in ARTIFACTS] if want == "artifact" else []
+    exported += [place / name for name in ARTIFACTS] if want == "artifact" else []
+    for candidate in [*exported, place / BEST, place / LAST]:
+        if candidate.is_file():
+            return candidate
+    raise ArtifactError(f"{place}: no model in it; expected {BEST} or {EXPORT_FOLDER}/model.onnx")
