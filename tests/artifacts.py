@@ -120,7 +120,11 @@ def _graph(count: int, outputs: tuple[str, ...]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])],
+        [
+            helper.make_tensor_value_info(
+                "image", TensorProto.UINT8, ["batch", "height", "width", 3]
+            )
+        ],
         [helper.make_tensor_value_info(key, TensorProto.FLOAT, shapes[key]) for key in outputs],
         [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
     )

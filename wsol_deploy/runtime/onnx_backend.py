@@ -1,0 +1,118 @@
+"""ONNX Runtime, opened for the outputs that will be used and on a device that is really used."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from wsol_deploy.errors import ArtifactError
+from wsol_deploy.runtime import devices
+from wsol_deploy.runtime.backend import choose_outputs
+from wsol_deploy.runtime.onnx_outputs import keep_outputs, output_names
+
+logger = logging.getLogger(__name__)
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+ERRORS_ONLY = 4
+
+
+class OnnxBackend:
+    """A session on an .onnx file.
+
+    Args:
+        path: the file.
+        device: auto, cpu, cuda or cuda:N. `auto` falls back to the CPU with a warning; `cuda`
+            never falls back.
+        wanted: outputs to compute, or None for all.
+        threads: threads inside one operator on the CPU, or None for one a core.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot open the file, or it lacks an output wanted.
+        DeviceError: the GPU asked for cannot be used; the message names what is missing.
+    """
+
+    def __init__(
+        self, path: Path, device: str, wanted: Sequence[str] | None, threads: int | None
+    ) -> None:
+        self.device = devices.resolve(device)
+        model, self.outputs = _cut(path, wanted)
+        try:
+            self._session = _open(path, model, self.device, threads)
+        except devices.DeviceError as error:
+            if device != "auto":
+                raise
+            logger.warning("%s; running on the CPU", error)
+            self.device = "cpu"
+            self._session = _open(path, model, self.device, threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """The graph's outputs, float32, for uint8 N x H x W x 3."""
+        arrays = self._session.run(list(self.outputs), {self._input: batch})
+        return dict(zip(self.outputs, arrays, strict=True))
+
+
+def _cut(path: Path, wanted: Sequence[str] | None) -> tuple[bytes, tuple[str, ...]]:
+    """The file's bytes with only the outputs to compute, and their names."""
+    model = path.read_bytes()
+    try:
+        names = choose_outputs(path, output_names(model), wanted)
+        return keep_outputs(model, names), names
+    except ValueError as error:
+        raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
+
+
+def _open(
+    path: Path, model: bytes, device: str, threads: int | None
+) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.intra_op_num_threads = threads or 0
+    # A pattern is kept for every input shape ever seen: memory would grow with the sizes met.
+    options.enable_mem_pattern = False
+    providers: list[Any] = [CPU]
+    missing = ""
+    if device != "cpu":
+        missing = _load_cuda_libraries(device)
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        providers = [(CUDA, _cuda_options(device))]
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:
+        if device == "cpu":
+            raise ArtifactError(f"{path}: ONNX Runtime cannot open it ({error})") from error
+        raise devices.DeviceError(
+            f"--device {device}: ONNX Runtime cannot use the GPU: {missing or error}"
+        ) from error
+
+
+def _cuda_options(device: str) -> dict[str, str]:
+    """Reproducible choices: heuristic algorithms (no timing race), full float32."""
+    return {
+        "device_id": str(devices.index_of(device)),
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "use_tf32": "0",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+
+
+def _load_cuda_libraries(device: str) -> str:
+    """Load CUDA and cuDNN from where pip puts them; what could not be loaded, in words."""
+    if CUDA not in onnxruntime.get_available_providers():
+        raise devices.DeviceError(
+            f"--device {device}: the onnxruntime installed here has no CUDA support; "
+            "pip install onnxruntime-gpu in place of onnxruntime"
+        )
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        onnxruntime.preload_dlls()
+    return "; ".join(
+        line.strip() for line in printed.getvalue().splitlines() if line.startswith("Failed")
+    )

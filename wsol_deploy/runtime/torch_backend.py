@@ -1,0 +1,143 @@
+"""TorchScript, `.pt2` and checkpoints through PyTorch; torch is imported when one is opened."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wsol_deploy.artifacts import Format
+from wsol_deploy.card import OUTPUTS, ModelCard
+from wsol_deploy.errors import ArtifactError, MissingExtra
+from wsol_deploy.runtime import devices
+from wsol_deploy.runtime.backend import choose_outputs
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+PROOF = "proof.json"
+
+
+class TorchBackend:
+    """A torch module opened from a file, run without gradients.
+
+    Args:
+        path: a TorchScript, `.pt2` or safetensors file.
+        kind: its format.
+        card: the card in it, which names the outputs it has.
+        device: auto, cpu, cuda or cuda:N.
+        wanted: outputs to return, or None for all.
+        trust: open TorchScript and `.pt2` files of unknown origin, which can run code.
+        threads: threads inside one operator on the CPU, or None for torch's default.
+
+    Raises:
+        ArtifactError: not trusted, damaged, or it lacks an output wanted.
+        DeviceError: the GPU asked for cannot be used.
+        MissingExtra: torch is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Format,
+        card: ModelCard,
+        device: str,
+        wanted: Sequence[str] | None,
+        *,
+        trust: bool,
+        threads: int | None,
+    ) -> None:
+        if kind != "safetensors" and not (trust or _proved(path)):
+            raise ArtifactError(
+                f"{path}: {path.suffix} files can run code when loaded; add --trust if you know "
+                "where it comes from, or use the .onnx"
+            )
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingExtra(f"Opening {path.name}", "train") from error
+        self._torch = torch
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = _device(device)
+        self._module = _load(path, kind, self.device)
+        self._names = tuple(name for name in OUTPUTS if name in (card.outputs or OUTPUTS))
+        self.outputs = choose_outputs(path, self._names, wanted)
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """The graph's outputs, float32, for uint8 N x H x W x 3."""
+        torch = self._torch
+        with torch.inference_mode():
+            returned = self._module(torch.from_numpy(batch).to(self.device))
+        named = (
+            returned
+            if isinstance(returned, dict)
+            else dict(zip(self._names, returned, strict=True))
+        )
+        return {name: named[name].float().cpu().numpy() for name in self.outputs}
+
+
+def _device(device: str) -> str:
+    import torch
+
+    chosen = devices.resolve(device)
+    if chosen == "cpu" or torch.cuda.is_available():
+        return chosen
+    reason = f"this torch ({torch.__version__}) cannot use the GPU; install a CUDA build of torch"
+    if device != "auto":
+        raise devices.DeviceError(f"--device {device}: {reason}")
+    logger.warning("%s; running on the CPU", reason)
+    return "cpu"
+
+
+def _load(path: Path, kind: Format, device: str) -> Any:
+    try:
+        return _LOADERS[kind](path, device)
+    except (RuntimeError, ValueError, KeyError, OSError, EOFError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ArtifactError(f"{path}: PyTorch cannot open it ({first})") from error
+
+
+def _load_torchscript(path: Path, device: str) -> torch.nn.Module:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.load(str(path), map_location=device).eval()
+
+
+def _load_pt2(path: Path, device: str) -> torch.nn.Module:
+    import torch
+
+    program = torch.export.load(path)
+    if device != "cpu":
+        program = torch.export.passes.move_to_device_pass(program, device)
+    return program.module()
+
+
+def _load_checkpoint(path: Path, device: str) -> torch.nn.Module:
+    from wsol_deploy.model.deploy import load_deployed
+
+    return load_deployed(path).to(device).eval()
+
+
+_LOADERS = {
+    "torchscript": _load_torchscript,
+    "pt2": _load_pt2,
+    "safetensors": _load_checkpoint,
+}
+
+
+def _proved(path: Path) -> bool:
+    """Whether the proof of our export lies beside the file and names its very bytes."""
+    proof = path.with_name(PROOF)
+    if not proof.is_file():
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() in proof.read_text("utf-8")
