@@ -66,8 +66,9 @@ class TorchBackend:
         if threads:
             torch.set_num_threads(threads)
         self.device = _device(device)
-        self._module = _load(path, kind, self.device)
-        self._names = tuple(name for name in OUTPUTS if name in (card.outputs or OUTPUTS))
+        self._module = _load(path, kind, self.device, wanted)
+        written = tuple(name for name in OUTPUTS if name in (card.outputs or OUTPUTS))
+        self._names = getattr(self._module, "names", written)
         self.outputs = choose_outputs(path, self._names, wanted)
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -75,11 +76,7 @@ class TorchBackend:
         torch = self._torch
         with torch.inference_mode():
             returned = self._module(torch.from_numpy(batch).to(self.device))
-        named = (
-            returned
-            if isinstance(returned, dict)
-            else dict(zip(self._names, returned, strict=True))
-        )
+        named = dict(zip(self._names, returned, strict=True))
         return {name: named[name].float().cpu().numpy() for name in self.outputs}
 
 
@@ -96,9 +93,15 @@ def _device(device: str) -> str:
     return "cpu"
 
 
-def _load(path: Path, kind: Format, device: str) -> Any:
+def _load(path: Path, kind: Format, device: str, wanted: Sequence[str] | None) -> Any:
     try:
-        return _LOADERS[kind](path, device)
+        if kind == "torchscript":
+            return _load_torchscript(path, device)
+        if kind == "pt2":
+            return _load_pt2(path, device)
+        from wsol_deploy.model.deploy import load_deployed
+
+        return load_deployed(path, wanted).to(device).eval()
     except (RuntimeError, ValueError, KeyError, OSError, EOFError) as error:
         first = str(error).strip().partition("\n")[0]
         raise ArtifactError(f"{path}: PyTorch cannot open it ({first})") from error
@@ -108,7 +111,7 @@ def _load_torchscript(path: Path, device: str) -> torch.nn.Module:
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", FutureWarning)
         return torch.jit.load(str(path), map_location=device).eval()
 
 
@@ -119,19 +122,6 @@ def _load_pt2(path: Path, device: str) -> torch.nn.Module:
     if device != "cpu":
         program = torch.export.passes.move_to_device_pass(program, device)
     return program.module()
-
-
-def _load_checkpoint(path: Path, device: str) -> torch.nn.Module:
-    from wsol_deploy.model.deploy import load_deployed
-
-    return load_deployed(path).to(device).eval()
-
-
-_LOADERS = {
-    "torchscript": _load_torchscript,
-    "pt2": _load_pt2,
-    "safetensors": _load_checkpoint,
-}
 
 
 def _proved(path: Path) -> bool:
