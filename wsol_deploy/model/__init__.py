@@ -1,0 +1,1 @@
+"""The networks, in torch: backbones, pooling, localizer + classifier, the deployment graph."""

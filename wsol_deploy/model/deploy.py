@@ -1,0 +1,47 @@
+"""The inference-only graph every artifact holds: uint8 pixels in, the contract's outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from wsol_deploy.model.checkpoint import load
+
+
+class DeployedModel(nn.Module):
+    """A network with its normalisation inside.
+
+    Args:
+        network: with `infer`, `outputs` and a backbone that knows its mean and std.
+        wanted: names of the outputs to compute, in the contract's order.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, wanted: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.names = tuple(n for n in network.outputs if wanted is None or n in wanted)
+        backbone = network.backbone
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+        self.eval()
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """uint8, N x H x W x 3 in [0, 255] to float32, N x 3 x H x W, normalised."""
+        return (image.permute(0, 3, 1, 2).to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The outputs `names`, in that order (see the contract in the README)."""
+        result = self.network.infer(self.normalise(image), self.names)
+        return tuple(result[name] for name in self.names)
+
+
+def load_deployed(path: Path | str, wanted: Sequence[str] | None = None) -> DeployedModel:
+    """A checkpoint as the graph its exports hold. Raises ArtifactError."""
+    network, _ = load(path)
+    return DeployedModel(network, wanted)

@@ -1,0 +1,72 @@
+"""The localizer M and the classifier C on one shared backbone (Sec. 3, Fig. 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from wsol_deploy.model.backbones import Backbone
+from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.masks import decidability, soft_mask
+from wsol_deploy.model.pooling import WildcatHead, WildcatPooling, posterior
+from wsol_deploy.model.resampling import shrink
+
+
+class Localization(NamedTuple):
+    """What M says of a batch: A (N x c x h' x w') and the scores behind p^s (N x c)."""
+
+    class_maps: Tensor
+    logits: Tensor
+
+
+class MinMaxNetwork(nn.Module):
+    """G of the paper: M localizes, C classifies what the mask leaves visible.
+
+    Inputs are normalised images, N x 3 x H x W, so that a masked pixel is mid-grey.
+    """
+
+    outputs = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
+
+    def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.localizer = _head(backbone.channels[-1], classes, config)
+        self.classifier = _head(backbone.channels[-1], classes, config)
+
+    def localize(self, x: Tensor) -> Localization:
+        """M's forward: class maps and scores of the image."""
+        return Localization(*self.localizer(self.backbone(x)[-1]))
+
+    def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """R+ (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
+        t = decidability(found.class_maps, posterior(found.logits))
+        return soft_mask(t, size, self.config.omega, self.config.sigma_prime)
+
+    def classify(self, masked: Tensor) -> Tensor:
+        """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""
+        if self.config.classifier_scale < 1:
+            masked = shrink(masked, self.config.classifier_scale)
+        return self.classifier(self.backbone(masked)[-1])[1]
+
+    def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
+        """The contract's outputs; what is not wanted is not computed. No erasing (Fig. 2)."""
+        found = self.localize(x)
+        mask = self.mask(found, (x.shape[2], x.shape[3]))
+        result = {
+            "mask": mask,
+            "localizer_probs": posterior(found.logits),
+            "class_maps": found.class_maps,
+        }
+        if "probs" in wanted:
+            result["probs"] = posterior(self.classify(x * mask))
+        if "background_probs" in wanted:
+            result["background_probs"] = posterior(self.classify(x * (1 - mask)))
+        return {name: result[name] for name in self.outputs if name in wanted}
+
+
+def _head(channels: int, classes: int, config: ModelConfig) -> WildcatHead:
+    pooling = WildcatPooling(config.kmax, config.kmin, config.alpha, config.dropout)
+    return WildcatHead(channels, classes, config.modalities, pooling)

@@ -1,0 +1,62 @@
+"""Bilinear resampling (align_corners=True) with a deterministic gradient.
+
+The paper detaches its upsampling because the library's backward was not deterministic
+(footnote 5). Bilinear interpolation is separable, y = V x H', so its gradient is V' g H: two
+small matrix products, the same bits every time on every device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample maps.
+
+    Args:
+        x: N x C x h x w, floating point.
+        size: (H, W) wanted.
+
+    Returns:
+        N x C x H x W.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Bilinear.apply(x, size)
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def shrink(x: Tensor, scale: float) -> Tensor:
+    """Resample maps to floor(scale * size); exportable, as no size becomes a Python number."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Bilinear.apply(x, (int(x.shape[2] * scale), int(x.shape[3] * scale)))
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=True)
+
+
+class _Bilinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]
+        ctx.sizes = (tuple(x.shape[2:]), size)
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (h, w), (height, width) = ctx.sizes
+        rows = interpolation_matrix(h, height, gradient)
+        columns = interpolation_matrix(w, width, gradient)
+        return rows.T @ gradient @ columns, None
+
+
+def interpolation_matrix(source: int, target: int, like: Tensor) -> Tensor:
+    """The target x source matrix of linear interpolation with aligned corners."""
+    scale = (source - 1) / (target - 1) if target > 1 else 0.0
+    position = torch.arange(target, device=like.device, dtype=torch.float64) * scale
+    low = position.floor().long().clamp(max=source - 1)
+    high = (low + 1).clamp(max=source - 1)
+    fraction = position - low
+    matrix = torch.zeros(target, source, device=like.device, dtype=torch.float64)
+    row = torch.arange(target, device=like.device)
+    matrix[row, low] += 1 - fraction
+    matrix[row, high] += fraction
+    return matrix.to(like.dtype)
