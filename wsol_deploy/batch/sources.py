@@ -1,0 +1,85 @@
+"""Which images a command means: files, folders and globs, each with a name that is its own."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsol_deploy import images
+from wsol_deploy.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to predict.
+
+    Attributes:
+        path: the file.
+        name: its path below the folder that holds all sources, with `/`, extension included;
+            no two images share it.
+    """
+
+    path: Path
+    name: str
+
+
+class Sources:
+    """The images that the command line names.
+
+    Args:
+        sources: files (taken whatever their suffix), folders (searched for images, all levels)
+            and globs.
+        leave_out: a folder whose content is never an image to predict (the output's).
+
+    Attributes:
+        base: the deepest folder that holds every source; names are relative to it.
+
+    Raises:
+        DataError: a source does not exist, or no image matches.
+    """
+
+    def __init__(self, sources: Sequence[str | Path], leave_out: Path | None = None) -> None:
+        self._roots = sorted({Path(os.path.abspath(p)) for s in sources for p in _expand(str(s))})  # noqa: PTH100
+        self._leave_out = None if leave_out is None else Path(os.path.abspath(leave_out))  # noqa: PTH100
+        folders = [root if root.is_dir() else root.parent for root in self._roots]
+        self.base = Path(os.path.commonpath(folders))
+
+    def __iter__(self) -> Iterator[Item]:
+        """Every image once, in sorted order, found while iterating."""
+        covered: Path | None = None
+        for root in self._roots:
+            if covered is not None and root.is_relative_to(covered):
+                continue
+            if root.is_dir():
+                covered = root
+                paths = _walk(root, self._leave_out)
+            else:
+                paths = iter((root,))
+            for path in paths:
+                yield Item(path, path.relative_to(self.base).as_posix())
+
+
+def _expand(source: str) -> list[str]:
+    if os.path.lexists(source):
+        return [source]
+    matches = glob.glob(source, recursive=True)  # noqa: PTH207
+    if not matches:
+        wild = glob.has_magic(source)
+        raise DataError(f"{source}: {'no file matches' if wild else 'no such file or folder'}")
+    return [m for m in matches if Path(m).is_dir() or images.is_image(Path(m))]
+
+
+def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
+    """Images below a folder, one folder's names in memory at a time, hidden ones left out."""
+    if folder == leave_out:
+        return
+    with os.scandir(folder) as entries:
+        found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith("."))
+    for name, is_folder in found:
+        if is_folder:
+            yield from _walk(folder / name, leave_out)
+        elif images.is_image(Path(name)):
+            yield folder / name
