@@ -178,13 +178,19 @@ class _Interior:
         return float(self.depth[row, column])
 
 
+def _cytoplasm(
+    rng: np.random.Generator, canvas: Canvas, region: np.ndarray, haematoxylin: float, eosin: float
+) -> None:
+    grain = 1 + np.float32(0.13) * np.clip(smooth_noise(rng, canvas, bump=4)[region], -2, 2)
+    canvas.haematoxylin[region] = haematoxylin * grain
+    canvas.eosin[region] = eosin * grain
+
+
 def _benign_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndarray) -> None:
     """A clear lumen, goblet vacuoles, and one clean layer of nuclei that point inward."""
     inside = _Interior(canvas, region)
-    speckle = smooth_noise(rng, canvas, bump=5)[region]
-    canvas.haematoxylin[region] = rng.uniform(0.24, 0.36) + 0.05 * speckle
-    canvas.eosin[region] = rng.uniform(0.38, 0.5) + 0.06 * speckle
-    lumen = float(inside.depth.max()) * rng.uniform(0.6, 0.9)
+    _cytoplasm(rng, canvas, region, rng.uniform(0.24, 0.38), rng.uniform(0.38, 0.52))
+    lumen = float(inside.depth.max()) * rng.uniform(0.62, 1.0)
     _vacuoles(rng, canvas, inside, lumen)
     wisps = smooth_noise(rng, canvas, bump=4)
     canvas.fill(inside.depth + 1.2 * wisps > lumen, 0.03, 0.06)
@@ -212,13 +218,11 @@ def _vacuoles(rng: np.random.Generator, canvas: Canvas, inside: _Interior, lumen
 def _malignant_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndarray) -> None:
     """Crowded cytoplasm, small lumens, and disordered nuclei in many layers."""
     inside = _Interior(canvas, region)
-    speckle = smooth_noise(rng, canvas, bump=4)[region]
-    canvas.haematoxylin[region] = rng.uniform(0.3, 0.42) + 0.07 * speckle
-    canvas.eosin[region] = rng.uniform(0.45, 0.6) + 0.08 * speckle
+    _cytoplasm(rng, canvas, region, rng.uniform(0.32, 0.46), rng.uniform(0.5, 0.68))
     lumens = _lumens(rng, canvas, inside)
     canvas.fill(lumens, 0.03, 0.06)
     shore = cv2.distanceTransform((~lumens).astype(np.uint8), cv2.DIST_L2, 3) / canvas.unit
-    band, spacing = rng.uniform(14, 30), rng.uniform(4.6, 5.4)
+    band, spacing = rng.uniform(14, 30), rng.uniform(4.0, 4.8)
     rows, columns = np.nonzero(region)
     chosen = rng.integers(0, rows.size, int(rows.size / (spacing * canvas.unit) ** 2))
     points = np.stack([columns[chosen], rows[chosen]], axis=1)
@@ -228,8 +232,8 @@ def _malignant_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndar
         in_band = 2.2 < depth < band + rng.normal(0, 5) and shore[row, column] > 3.5
         if not in_band and not (lumens[row, column] and rng.random() < 0.12):
             continue
-        axes = (rng.uniform(2.0, 3.8), rng.uniform(1.3, 2.3))
-        angle = np.arctan2(vector[1], vector[0]) + rng.normal(0, 0.7)
+        axes = (rng.uniform(2.2, 4.2), rng.uniform(1.3, 2.1))
+        angle = np.arctan2(vector[1], vector[0]) + rng.normal(0, 0.5 + depth / band)
         canvas.ellipse(point, axes, angle, rng.uniform(0.65, 1.25), 0.45)
 
 
