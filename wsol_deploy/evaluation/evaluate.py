@@ -1,0 +1,140 @@
+"""One pass over (sample, prediction) pairs gives every metric, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from wsol_deploy.card import Trust
+from wsol_deploy.datasets.base import Sample
+from wsol_deploy.errors import DataError
+from wsol_deploy.evaluation.baselines import BASELINES
+from wsol_deploy.evaluation.bootstrap import Sums, interval
+from wsol_deploy.evaluation.classification import auroc
+from wsol_deploy.evaluation.measure import measure
+from wsol_deploy.evaluation.metrics import DEFINITIONS, compute
+from wsol_deploy.evaluation.results import Evaluation, ImageResult, Metric
+from wsol_deploy.runtime.prediction import Prediction
+
+MAJORITY = "majority class"
+
+
+def evaluate(
+    predictions: Iterable[tuple[Sample, Prediction]],
+    classes: Sequence[str],
+    threshold: float,
+    *,
+    trust: Trust | None = None,
+    copies: int = 0,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure predictions against labels, truth masks and truth boxes.
+
+    What the samples lack is left out and said in the notes. Samples with masks and no boxes are
+    given the boxes of their masks' connected regions. Images are dropped as soon as measured:
+    memory holds one small result for each.
+
+    Args:
+        predictions: each sample with what the model says of it, at the image's size.
+        classes: names that the samples' labels index.
+        threshold: of the soft mask, in [0, 1]; a pixel is foreground if its score is above.
+        trust: limits by which images are flagged for a second look; None for no flags.
+        copies: resampled copies for the 95 % intervals; 0 for no intervals.
+        seed: of the resampling.
+
+    Raises:
+        DataError: nothing to evaluate, a class the model does not know, a mask of another size
+            than its image, a broken score map, or masks without any foreground.
+        ImageError: a truth mask cannot be read.
+    """
+    model, constants = Sums(copies, seed), {name: Sums() for name in BASELINES}
+    known: tuple[str, ...] = ()
+    images: list[ImageResult] = []
+    derived = localizer = 0
+    for sample, prediction in predictions:
+        known = known or _known_classes(classes, prediction)
+        found = measure(sample, prediction, classes[sample.label], threshold, trust)
+        model.add(found.model)
+        for name, statistics in found.constants.items():
+            constants[name].add(statistics)
+        images.append(found.result)
+        derived += found.derived_boxes
+        localizer += prediction.probs is None and prediction.localizer_probs is not None
+    if not images:
+        raise DataError("no images to evaluate; choose another subset or check the data's split")
+    return Evaluation(
+        classes=known,
+        threshold=threshold,
+        images=tuple(images),
+        metrics=_metrics(model, images, known),
+        baselines=_baselines(constants, images),
+        curves=model["curves"][0] / model["masked"][0] if "curves" in model else None,
+        histogram=model["histogram"][0].astype(np.int64) if "histogram" in model else None,
+        notes=tuple(_notes(images, derived, localizer)),
+    )
+
+
+def _known_classes(classes: Sequence[str], prediction: Prediction) -> tuple[str, ...]:
+    unknown = [name for name in classes if name not in prediction.classes]
+    if unknown:
+        raise DataError(
+            f"the data has classes the model does not know: {', '.join(unknown)}; "
+            f"it knows {', '.join(prediction.classes)}"
+        )
+    return prediction.classes
+
+
+def _metrics(
+    model: Sums, images: Sequence[ImageResult], classes: tuple[str, ...]
+) -> dict[str, Metric]:
+    found = {}
+    for name, rows in compute(model).items():
+        low, high = interval(rows[1:]) or (None, None)
+        found[name] = Metric(float(rows[0]), low, high, int(model[DEFINITIONS[name].images][0]))
+    labelled = [result for result in images if result.label_probability is not None]
+    if len(classes) == 2 and len({result.label for result in labelled}) == 2:
+        second = np.array([result.label == classes[1] for result in labelled])
+        own = np.array([result.label_probability for result in labelled])
+        found["auroc"] = Metric(
+            auroc(np.where(second, own, 1 - own), second), None, None, len(labelled)
+        )
+    return {name: found[name] for name in DEFINITIONS if name in found}
+
+
+def _baselines(
+    constants: dict[str, Sums], images: Sequence[ImageResult]
+) -> dict[str, dict[str, float]]:
+    rows = {
+        name: {metric: float(values[0]) for metric, values in compute(sums).items()}
+        for name, sums in constants.items()
+    }
+    rows = {name: values for name, values in rows.items() if values}
+    labels = Counter(result.label for result in images if result.rank is not None)
+    if labels:
+        rows[MAJORITY] = {"error": 1 - max(labels.values()) / labels.total()}
+    return rows
+
+
+def _notes(images: Sequence[ImageResult], derived: int, localizer: int) -> Iterable[str]:
+    masked = sum(result.iou is not None for result in images)
+    boxed = sum(result.box_iou is not None for result in images)
+    labelled = sum(result.rank is not None for result in images)
+    total = len(images)
+    if not labelled:
+        yield "the model gives no class probabilities: classification is left out"
+    if localizer:
+        yield "the model has no classifier's posterior: labels are the localizer's"
+    if not masked and not boxed:
+        yield "no truth masks and no truth boxes: classification only"
+    elif not masked:
+        yield "no truth masks: F1+, F1-, IoU and PxAP are left out"
+    elif not boxed:
+        yield "no truth boxes and none from the masks: box metrics are left out"
+    if 0 < masked < total:
+        yield f"pixel metrics are over the {masked} of {total} images with a truth mask"
+    if 0 < boxed < total:
+        yield f"box metrics are over the {boxed} of {total} images with a truth box"
+    if derived:
+        yield f"{derived} images have no truth boxes: the boxes of their masks' regions are used"

@@ -1,0 +1,127 @@
+"""The one threshold and the trust limits of the card, fitted on validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from wsol_deploy.card import Threshold, Trust
+from wsol_deploy.datasets.base import Sample
+from wsol_deploy.evaluation.classification import normalised_entropy
+from wsol_deploy.evaluation.measure import truth_of
+from wsol_deploy.evaluation.pixels import THRESHOLDS, check_scores, dice_curves, score_histogram
+from wsol_deploy.runtime.prediction import Prediction
+
+DEFAULT = 0.5
+MIN_IMAGES = 8  # fewer say nothing of a tail
+WORST = 0.2
+TAILS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)
+UNMASKED_TAIL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What validation data settles, ready for the card."""
+
+    threshold: Threshold
+    trust: Trust
+
+
+def calibrate(
+    predictions: Iterable[tuple[Sample, Prediction]], where: str = "validation data"
+) -> Calibration:
+    """Fit the threshold and the trust limits in one pass.
+
+    The threshold has the best mean of F1+ and F1- over images, among 0.01, ..., 0.99; of equal
+    ones the nearest to 0.5. The trust limits flag at most about a fifth of the images: with
+    masks those limits that best single out the worst fifth of the masks, without masks the tenth
+    of the highest entropies on X+ and the tenth of the lowest on X-.
+
+    Args:
+        predictions: validation samples with what the model says of them.
+        where: names the data for the card ("GlaS, validation").
+
+    Raises:
+        DataError: a broken score map, or a mask of another size than its image.
+        ImageError: a truth mask cannot be read.
+    """
+    curves: list[np.ndarray] = []
+    has_mask: list[bool] = []
+    entropies: list[tuple[float, float]] = []
+    for sample, prediction in predictions:
+        check_scores(prediction.probability, sample.name)
+        truth = truth_of(sample, prediction.probability.shape)
+        has_mask.append(truth is not None)
+        entropies.append((_entropy(prediction.probs), _entropy(prediction.background_probs)))
+        if truth is not None:
+            histogram = score_histogram(prediction.probability, truth)
+            curves.append(dice_curves(histogram).mean(axis=0).astype(np.float32))
+    threshold, quality = _fit_threshold(curves, where)
+    known = np.array(entropies, dtype=np.float64).reshape(-1, 2)
+    if quality is not None:
+        known = known[np.array(has_mask)]
+    return Calibration(threshold, _fit_trust(known, quality, where))
+
+
+def _entropy(probs: np.ndarray | None) -> float:
+    return float("nan") if probs is None else normalised_entropy(probs)
+
+
+def _fit_threshold(curves: Sequence[np.ndarray], where: str) -> tuple[Threshold, np.ndarray | None]:
+    """The threshold, and the quality of each masked image at it; None without masks."""
+    if not curves:
+        chosen = f"the paper's 0.5: {where} has no truth masks to fit it on"
+        return Threshold(value=DEFAULT, chosen_on=chosen), None
+    table = np.stack(curves)
+    mean = table.mean(axis=0, dtype=np.float64)
+    inner = np.arange(1, 100)
+    best = inner[mean[inner] >= mean[inner].max() - 1e-9]
+    place = int(best[np.abs(best - 50).argmin()])
+    chosen = f"best mean of F1+ and F1- on {where}, {len(curves)} images with masks"
+    value = round(float(THRESHOLDS[place]), 2)
+    return Threshold(value=value, chosen_on=chosen), table[:, place]
+
+
+def _fit_trust(entropies: np.ndarray, quality: np.ndarray | None, where: str) -> Trust:
+    """Limits from n x 2 entropies (on X+, on X-; NaN where not had) and the masks' quality."""
+    had = ~np.isnan(entropies).any(axis=0) & bool(len(entropies))
+    if len(entropies) < MIN_IMAGES or not had.any():
+        few = f"{len(entropies)} images of {where} are too few to calibrate on"
+        return Trust(calibrated_on=f"default: {few if had.any() else 'no posteriors'}")
+    tails = [TAILS if one else (0.0,) for one in had]
+    if quality is None:
+        pair = tuple(UNMASKED_TAIL if one else 0.0 for one in had)
+        how = f"the {UNMASKED_TAIL:.0%} tails of {where}, {len(entropies)} images without masks"
+        return _trust(entropies, pair, how)
+    bad = quality <= np.quantile(quality, WORST)
+    pair = max(product(*tails), key=lambda pair: (_merit(entropies, pair, bad), -sum(pair)))
+    caught = int(_flags(entropies, _trust(entropies, pair))[bad].sum())
+    how = f"the masks of {where}: flags {caught} of the worst {int(bad.sum())} of {len(bad)} images"
+    return _trust(entropies, pair, how)
+
+
+def _merit(entropies: np.ndarray, tails: Sequence[float], bad: np.ndarray) -> float:
+    """Share of the bad images flagged less share of the others; -1 for none or too many flags."""
+    flagged = _flags(entropies, _trust(entropies, tails))
+    if not flagged.any() or flagged.sum() > np.ceil(WORST * len(flagged)) or bad.all():
+        return -1.0
+    return float(flagged[bad].mean() - flagged[~bad].mean())
+
+
+def _trust(entropies: np.ndarray, tails: Sequence[float], how: str = "") -> Trust:
+    """Limits that leave these shares of the images above on X+ and below on X-."""
+    foreground, background = entropies.T
+    high = np.quantile(foreground, 1 - tails[0], method="lower") if tails[0] else 1.0
+    low = np.quantile(background, tails[1], method="higher") if tails[1] else 0.0
+    return Trust(
+        foreground_entropy_max=float(high), background_entropy_min=float(low), calibrated_on=how
+    )
+
+
+def _flags(entropies: np.ndarray, trust: Trust) -> np.ndarray:
+    return (entropies[:, 0] > trust.foreground_entropy_max) | (
+        entropies[:, 1] < trust.background_entropy_min
+    )
