@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from wsol_deploy.errors import WsolError
+from wsol_deploy.runtime import render
+from wsol_deploy.runtime.geometry import Box, Component, Polygon, components
+from wsol_deploy.runtime.postprocess import NO_POST, PostProcess
+from wsol_deploy.runtime.trust import TrustReport
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The result for one image, at the image's original size.
 
@@ -19,6 +27,9 @@ class Prediction:
         localizer_probs: float32, c: localizer's posterior (Eq. 8), or None.
         background_probs: float32, c: classifier's posterior on X-, or None.
         class_maps: float32, c x h' x w': A_i of Eq. 10, or None.
+        trust: entropies on X+ and X-, and whether to look again; None without `probs`.
+        post: steps between the soft mask and the mask.
+        image: uint8, H x W x 3, RGB: the pixels predicted, or None.
     """
 
     probability: np.ndarray
@@ -28,19 +39,83 @@ class Prediction:
     localizer_probs: np.ndarray | None = None
     background_probs: np.ndarray | None = None
     class_maps: np.ndarray | None = None
+    trust: TrustReport | None = None
+    post: PostProcess = NO_POST
+    image: np.ndarray | None = None
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """bool, H x W: True where `probability` is above the threshold, after `post`."""
+        return self.post(self.probability, self.threshold)
 
     @property
-    def mask(self) -> np.ndarray:
-        """bool, H x W: True where `probability` is above the threshold."""
-        return self.probability > self.threshold
+    def scores(self) -> dict[str, float] | None:
+        """Posterior by class name: classifier's, else localizer's, else None."""
+        probs = self.probs if self.probs is not None else self.localizer_probs
+        if probs is None:
+            return None
+        return dict(zip(self.classes, probs.tolist(), strict=True))
 
     @property
     def label(self) -> str | None:
-        """The class of the highest posterior: classifier's, else localizer's, else None."""
-        probs = self.probs if self.probs is not None else self.localizer_probs
-        return None if probs is None else self.classes[int(probs.argmax())]
+        """The class of the highest score, or None without scores."""
+        scores = self.scores
+        return None if scores is None else max(scores, key=scores.__getitem__)
 
     @property
     def foreground_fraction(self) -> float:
         """Share of foreground pixels, in [0, 1]."""
         return float(self.mask.mean())
+
+    @cached_property
+    def components(self) -> list[Component]:
+        """Connected regions of the mask, from top to bottom."""
+        return components(self.mask, self.probability)
+
+    @property
+    def boxes(self) -> list[Box]:
+        """(x, y, width, height) of each component."""
+        return [part.box for part in self.components]
+
+    @cached_property
+    def polygons(self) -> list[Polygon]:
+        """The exact outline of each component, with its holes."""
+        return [part.polygon for part in self.components]
+
+    def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
+        """uint8, H x W x 3: the soft mask's colours and the mask's outline over the image.
+
+        Args:
+            image: RGB pixels to draw on; None for those predicted.
+
+        Raises:
+            WsolError: no image is given and the prediction kept none.
+        """
+        return render.overlay(self._pixels(image), self.probability, self.mask)
+
+    def save(self, path: Path | str, what: str = "mask") -> None:
+        """Write a PNG: `mask` (0 and 255), `prob` (16 bit), `overlay` or `cutout` (RGBA).
+
+        Raises:
+            WsolError: an unknown picture, or one that needs the image and there is none.
+        """
+        pictures = {
+            "mask": lambda: render.mask_pixels(self.mask),
+            "prob": lambda: render.probability_pixels(self.probability),
+            "overlay": self.overlay,
+            "cutout": lambda: render.cutout(self._pixels(None), self.mask),
+        }
+        if what not in pictures:
+            raise WsolError(f"no picture called {what}; known: {', '.join(pictures)}")
+        Path(path).write_bytes(render.png(pictures[what]()))
+
+    def _pixels(self, image: np.ndarray | None) -> np.ndarray:
+        pixels = self.image if image is None else image
+        if pixels is None:
+            raise WsolError("this prediction kept no image: give it, as in overlay(image)")
+        if pixels.shape[:2] != self.probability.shape:
+            raise WsolError(
+                f"the image has {pixels.shape[1]} x {pixels.shape[0]} pixels, the prediction "
+                f"{self.probability.shape[1]} x {self.probability.shape[0]}"
+            )
+        return pixels

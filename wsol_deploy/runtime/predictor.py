@@ -13,7 +13,9 @@ from wsol_deploy.artifacts import format_of, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime.backend import Backend
+from wsol_deploy.runtime.postprocess import NO_POST, PostProcess
 from wsol_deploy.runtime.prediction import Prediction
+from wsol_deploy.runtime.trust import assess
 
 Source = Path | str | np.ndarray
 MAX_GRAPH_PIXELS = 32_000_000
@@ -97,19 +99,30 @@ class Predictor:
         return self._backend.run(np.ascontiguousarray(batch))
 
     @overload
-    def predict(self, source: Source, *, threshold: float | None = None) -> Prediction: ...
+    def predict(
+        self, source: Source, *, threshold: float | None = None, post: PostProcess = NO_POST
+    ) -> Prediction: ...
     @overload
     def predict(
-        self, source: Sequence[Source], *, threshold: float | None = None
+        self,
+        source: Sequence[Source],
+        *,
+        threshold: float | None = None,
+        post: PostProcess = NO_POST,
     ) -> list[Prediction]: ...
     def predict(
-        self, source: Source | Sequence[Source], *, threshold: float | None = None
+        self,
+        source: Source | Sequence[Source],
+        *,
+        threshold: float | None = None,
+        post: PostProcess = NO_POST,
     ) -> Prediction | list[Prediction]:
         """Masks, probabilities and trust for one image or many.
 
         Args:
             source: a path or RGB pixels (uint8, H x W x 3), or a list of these.
             threshold: of the soft mask, in [0, 1]; None for the card's.
+            post: steps between soft mask and mask, none by default.
 
         Returns:
             One `Prediction` at the original size for one source, a list for a list.
@@ -119,7 +132,7 @@ class Predictor:
             ArtifactError: the predictor was opened without its `mask` output.
         """
         if isinstance(source, (Path, str, np.ndarray)):
-            return self.predict([source], threshold=threshold)[0]
+            return self.predict([source], threshold=threshold, post=post)[0]
         pictures = [_pixels(item) for item in source]
         fitted = [self.prepare(picture) for picture in pictures]
         found: dict[int, Prediction] = {}
@@ -129,7 +142,9 @@ class Predictor:
                 found[index] = self.finish(
                     {name: values[row] for name, values in results.items()},
                     pictures[index].shape[:2],
-                    threshold,
+                    threshold=threshold,
+                    post=post,
+                    image=pictures[index],
                 )
         return [found[index] for index in range(len(pictures))]
 
@@ -151,9 +166,20 @@ class Predictor:
         self,
         outputs: dict[str, np.ndarray],
         size: tuple[int, int],
+        *,
         threshold: float | None = None,
+        post: PostProcess = NO_POST,
+        image: np.ndarray | None = None,
     ) -> Prediction:
-        """One image's outputs of `run` (without the batch axis) at its original (height, width)."""
+        """One image's outputs of `run` (without the batch axis) at its original (height, width).
+
+        Args:
+            outputs: arrays by name.
+            size: (height, width) of the image before `prepare`.
+            threshold: of the soft mask; None for the card's.
+            post: steps between soft mask and mask.
+            image: the RGB pixels to keep in the prediction, or None.
+        """
         if "mask" not in outputs:
             raise ArtifactError(f"{self.path}: opened without its output mask")
         return Prediction(
@@ -164,6 +190,9 @@ class Predictor:
             localizer_probs=outputs.get("localizer_probs"),
             background_probs=outputs.get("background_probs"),
             class_maps=outputs.get("class_maps"),
+            trust=assess(self.card, outputs.get("probs"), outputs.get("background_probs")),
+            post=post,
+            image=image,
         )
 
 

@@ -1,0 +1,78 @@
+"""Pictures of a prediction. Colours equal values: one fixed scale from 0 to 1, never stretched."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wsol_deploy.errors import WsolError
+
+COLOURS = cv2.COLORMAP_VIRIDIS
+HEAT = cv2.COLORMAP_INFERNO
+STRENGTH = 0.45
+LINE = (255, 255, 255)
+EDGE = (0, 0, 0)
+PNG_LEVEL = 3
+
+
+def mask_pixels(mask: np.ndarray) -> np.ndarray:
+    """uint8, H x W, 0 and 255."""
+    return mask.astype(np.uint8) * 255
+
+
+def probability_pixels(probability: np.ndarray) -> np.ndarray:
+    """uint16, H x W: the probability times 65535, rounded."""
+    return np.rint(np.clip(probability, 0, 1) * np.float32(65535)).astype(np.uint16)
+
+
+def overlay(image: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The soft mask's colours over the image, and the mask's outline.
+
+    Args:
+        image: uint8, H x W x 3, RGB.
+        probability: float32, H x W in [0, 1].
+        mask: bool, H x W.
+
+    Returns:
+        uint8, H x W x 3, RGB.
+    """
+    picture = tint(image, probability, COLOURS)
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(min(mask.shape) / 300))
+    cv2.drawContours(picture, outlines, -1, EDGE, width + 2)
+    return cv2.drawContours(picture, outlines, -1, LINE, width)
+
+
+def tint(image: np.ndarray, values: np.ndarray, colours: int = HEAT) -> np.ndarray:
+    """Values in [0, 1] (float32, H x W) as colours laid over the image; RGB uint8."""
+    levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    colour = cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
+    return cv2.addWeighted(image, 1 - STRENGTH, colour, STRENGTH, 0)
+
+
+def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8, H x W x 4, RGBA: the foreground; the background is transparent and empty."""
+    return np.dstack([image, np.full(mask.shape, 255, np.uint8)]) * mask[:, :, None]
+
+
+def class_heat(class_maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """float32, c x H x W in [0, 1]: how far each place speaks for each class.
+
+    The softmax over classes of the class maps A_i (Eq. 10), enlarged to (H, W).
+    """
+    exponent = np.exp(class_maps - class_maps.max(axis=0))
+    shares = (exponent / exponent.sum(axis=0)).astype(np.float32)
+    return np.stack(
+        [cv2.resize(share, size[::-1], interpolation=cv2.INTER_LINEAR) for share in shares]
+    )
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encode gray (uint8 or uint16), RGB or RGBA pixels."""
+    if pixels.ndim == 3:
+        order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        pixels = cv2.cvtColor(pixels, order)
+    done, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
+    if not done:
+        raise WsolError(f"a PNG of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be encoded")
+    return encoded.tobytes()

@@ -1,0 +1,63 @@
+"""Whether an image needs a second look: the classifier's entropy on X+ and on X-."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsol_deploy.card import ModelCard
+
+UNDECIDED = "foreground undecided"
+INCOMPLETE = "background still predicts {}: the mask may be incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustReport:
+    """The trust in one prediction.
+
+    Attributes:
+        foreground_entropy: of `probs`, in [0, 1]; low when the foreground decides the class.
+        background_entropy: of `background_probs`, in [0, 1]; high when the mask left nothing of
+            the class outside. None if not computed.
+        review: why a person should look, or None.
+    """
+
+    foreground_entropy: float
+    background_entropy: float | None
+    review: str | None
+
+
+def entropy(probs: np.ndarray, task: str = "single-label") -> float:
+    """Shannon entropy in [0, 1]: over log c, or the mean over classes if they are independent.
+
+    Args:
+        probs: float32, c.
+        task: of the card.
+    """
+    p = np.clip(probs.astype(np.float64), 0.0, 1.0)
+    if task == "multi-label":
+        return float(np.mean(_surprise(p) + _surprise(1 - p)) / np.log(2))
+    return float(_surprise(p).sum() / np.log(len(p))) if len(p) > 1 else 0.0
+
+
+def assess(
+    card: ModelCard, probs: np.ndarray | None, background_probs: np.ndarray | None
+) -> TrustReport | None:
+    """Hold a prediction against the card's limits; None without `probs`."""
+    if probs is None:
+        return None
+    inside = entropy(probs, card.task)
+    reasons = []
+    if inside > card.trust.foreground_entropy_max:
+        reasons.append(UNDECIDED)
+    outside = None
+    if background_probs is not None:
+        outside = entropy(background_probs, card.task)
+        if outside < card.trust.background_entropy_min:
+            reasons.append(INCOMPLETE.format(card.classes[int(background_probs.argmax())]))
+    return TrustReport(inside, outside, "; ".join(reasons) or None)
+
+
+def _surprise(p: np.ndarray) -> np.ndarray:
+    return -p * np.log(np.where(p > 0, p, 1.0))
