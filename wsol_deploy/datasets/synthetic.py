@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from wsol_deploy.datasets import glands, tissue
-from wsol_deploy.datasets.base import SPLITS, Dataset, Sample
+from wsol_deploy.datasets import folder, glands, tissue
+from wsol_deploy.datasets.base import SPLITS, Dataset
 from wsol_deploy.datasets.glands import GRADES, Grade
 from wsol_deploy.errors import DataError
 
 VERSION = 1
 RECORD = "synthetic.json"
-NAME = "synthetic-glands"
 
 
 def render(rng: np.random.Generator, grade: Grade, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,23 +93,7 @@ def generate(
             aside.rename(root)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    return _dataset(root)
-
-
-def _dataset(root: Path) -> Dataset:
-    samples = [
-        Sample(
-            name=f"{split}/{grade}/{path.name}",
-            image=path,
-            label=label,
-            mask=root / "masks" / split / grade / path.name,
-            split=split,
-        )
-        for split in SPLITS
-        for label, grade in enumerate(GRADES)
-        for path in sorted((root / split / grade).glob("*.png"))
-    ]
-    return Dataset(NAME, root, GRADES, tuple(samples))
+    return folder.read(root)
 
 
 def _is_written(root: Path, record: dict) -> bool:
