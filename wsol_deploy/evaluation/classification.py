@@ -1,16 +1,8 @@
-"""Classification metrics: confusion, per-class rates, AUROC, entropy."""
+"""Classification metrics: rank of the true class, confusion, AUROC."""
 
 from __future__ import annotations
 
 import numpy as np
-
-
-def normalised_entropy(probs: np.ndarray) -> float:
-    """Entropy of a posterior over c classes, divided by log c: in [0, 1]; 0 for one class."""
-    if probs.size < 2:
-        return 0.0
-    safe = np.clip(np.asarray(probs, dtype=np.float64), 1e-12, 1.0)
-    return float(np.clip(-(safe * np.log(safe)).sum() / np.log(probs.size), 0.0, 1.0))
 
 
 def rank_of(probs: np.ndarray, label: int) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from wsol_deploy.card import Trust
 from wsol_deploy.datasets.base import Sample
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation.baselines import BASELINES
 from wsol_deploy.evaluation.bootstrap import Sums, interval
+from wsol_deploy.evaluation.boxes import localisation
 from wsol_deploy.evaluation.classification import auroc
 from wsol_deploy.evaluation.measure import measure
 from wsol_deploy.evaluation.metrics import DEFINITIONS, compute
@@ -26,7 +26,6 @@ def evaluate(
     classes: Sequence[str],
     threshold: float,
     *,
-    trust: Trust | None = None,
     copies: int = 0,
     seed: int = 0,
 ) -> Evaluation:
@@ -40,7 +39,6 @@ def evaluate(
         predictions: each sample with what the model says of it, at the image's size.
         classes: names that the samples' labels index.
         threshold: of the soft mask, in [0, 1]; a pixel is foreground if its score is above.
-        trust: limits by which images are flagged for a second look; None for no flags.
         copies: resampled copies for the 95 % intervals; 0 for no intervals.
         seed: of the resampling.
 
@@ -55,7 +53,7 @@ def evaluate(
     derived = localizer = 0
     for sample, prediction in predictions:
         known = known or _known_classes(classes, prediction)
-        found = measure(sample, prediction, classes[sample.label], threshold, trust)
+        found = measure(sample, prediction, classes[sample.label], threshold)
         model.add(found.model)
         for name, statistics in found.constants.items():
             constants[name].add(statistics)
@@ -64,12 +62,13 @@ def evaluate(
         localizer += prediction.probs is None and prediction.localizer_probs is not None
     if not images:
         raise DataError("no images to evaluate; choose another subset or check the data's split")
+    metrics = _metrics(model, images, known)
     return Evaluation(
         classes=known,
         threshold=threshold,
         images=tuple(images),
-        metrics=_metrics(model, images, known),
-        baselines=_baselines(constants, images),
+        metrics=metrics,
+        baselines=_baselines(constants, images, "auroc" in metrics),
         curves=model["curves"][0] / model["masked"][0] if "curves" in model else None,
         histogram=model["histogram"][0].astype(np.int64) if "histogram" in model else None,
         notes=tuple(_notes(images, derived, localizer)),
@@ -104,16 +103,22 @@ def _metrics(
 
 
 def _baselines(
-    constants: dict[str, Sums], images: Sequence[ImageResult]
+    constants: dict[str, Sums], images: Sequence[ImageResult], has_auroc: bool
 ) -> dict[str, dict[str, float]]:
-    rows = {
-        name: {metric: float(values[0]) for metric, values in compute(sums).items()}
-        for name, sums in constants.items()
-    }
-    rows = {name: values for name, values in rows.items() if values}
+    """The constant masks, and the commonest class; for Top-1 localisation both together."""
     labels = Counter(result.label for result in images if result.rank is not None)
-    if labels:
-        rows[MAJORITY] = {"error": 1 - max(labels.values()) / labels.total()}
+    commonest = max(labels, key=labels.__getitem__, default=None)
+    rows: dict[str, dict[str, float]] = {}
+    for name, sums in constants.items():
+        values = {metric: float(found[0]) for metric, found in compute(sums).items()}
+        if f"hits {commonest}" in sums:
+            top1 = localisation(sums["hits"], sums[f"hits {commonest}"], sums["boxed"])
+            values["top1_loc"] = float(top1[0])
+        if values:
+            rows[name] = values
+    if commonest is not None:
+        rows[MAJORITY] = {"error": 1 - labels[commonest] / labels.total()}
+        rows[MAJORITY] |= {"auroc": 0.5} if has_auroc else {}
     return rows
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wsol_deploy.card import Trust
 from wsol_deploy.datasets.base import Sample
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation.baselines import BASELINES
 from wsol_deploy.evaluation.boxes import Box, BoxOverlap, boxes_of_mask
-from wsol_deploy.evaluation.classification import normalised_entropy, rank_of
+from wsol_deploy.evaluation.classification import rank_of
 from wsol_deploy.evaluation.metrics import box_statistics, label_statistics, pixel_statistics
 from wsol_deploy.evaluation.pixels import Counts, check_scores, dice_curves, score_histogram
 from wsol_deploy.evaluation.results import ImageResult
 from wsol_deploy.runtime.prediction import Prediction
+from wsol_deploy.runtime.trust import entropy
 
 
 @dataclass(slots=True)
@@ -38,9 +38,7 @@ class Measurement:
     derived_boxes: bool = False
 
 
-def measure(
-    sample: Sample, prediction: Prediction, label: str, threshold: float, trust: Trust | None
-) -> Measurement:
+def measure(sample: Sample, prediction: Prediction, label: str, threshold: float) -> Measurement:
     """Measure a prediction against whatever truth its sample has.
 
     Raises:
@@ -51,7 +49,7 @@ def measure(
     check_scores(scores, sample.name)
     mask = scores > threshold
     result = ImageResult(name=sample.name, label=label, foreground=float(mask.mean()))
-    measurement = Measurement(_classified(result, prediction, trust))
+    measurement = Measurement(_classified(result, prediction))
     rank = measurement.result.rank
     if rank is not None:
         measurement.model |= label_statistics(rank)
@@ -83,31 +81,20 @@ def truth_of(sample: Sample, shape: Sequence[int]) -> np.ndarray | None:
     return truth
 
 
-def is_flagged(
-    foreground_entropy: float | None, background_entropy: float | None, trust: Trust
-) -> bool:
-    """Whether the card's limits ask for a second look; an entropy not had raises no flag."""
-    unsure = foreground_entropy is not None and foreground_entropy > trust.foreground_entropy_max
-    missed = background_entropy is not None and background_entropy < trust.background_entropy_min
-    return unsure or missed
-
-
-def _classified(result: ImageResult, prediction: Prediction, trust: Trust | None) -> ImageResult:
+def _classified(result: ImageResult, prediction: Prediction) -> ImageResult:
     probs = prediction.probs if prediction.probs is not None else prediction.localizer_probs
     if probs is None:
         return result
     place = prediction.classes.index(result.label)
     background = prediction.background_probs
-    foreground_entropy = normalised_entropy(probs)
-    background_entropy = None if background is None else normalised_entropy(background)
     return replace(
         result,
         predicted=prediction.label,
         label_probability=float(probs[place]),
         rank=rank_of(probs, place),
-        foreground_entropy=foreground_entropy,
-        background_entropy=background_entropy,
-        flagged=trust and is_flagged(foreground_entropy, background_entropy, trust),
+        foreground_entropy=entropy(probs),
+        background_entropy=None if background is None else entropy(background),
+        flagged=None if prediction.trust is None else prediction.trust.review is not None,
     )
 
 
@@ -141,4 +128,5 @@ def _measure_boxes(
     for name, constant in BASELINES.items():
         other = BoxOverlap.of(constant(*scores.shape).astype(np.float32), boxes, threshold)
         measurement.constants[name] |= box_statistics(other)
+        measurement.constants[name][f"hits {measurement.result.label}"] = other.hits[0]
     measurement.result = replace(measurement.result, box_iou=overlap.at_threshold)

@@ -21,6 +21,7 @@ class Definition:
         images: the statistic that counts the images it is measured on.
         formula: sums over images (1 + copies rows each) to float64, 1 + copies.
         meaning: one sentence for the report.
+        lower_is_better: true of errors.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Definition:
     images: str
     formula: Callable[[Sums], np.ndarray]
     meaning: str
+    lower_is_better: bool = False
 
 
 def _mean(name: str, images: str) -> Callable[[Sums], np.ndarray]:
@@ -41,6 +43,7 @@ DEFINITIONS: dict[str, Definition] = {
         "labelled",
         _mean("wrong", "labelled"),
         "Share of images whose likeliest class is not the true one.",
+        lower_is_better=True,
     ),
     "f1_plus": Definition(
         "F1+",

@@ -10,10 +10,10 @@ import numpy as np
 
 from wsol_deploy.card import Threshold, Trust
 from wsol_deploy.datasets.base import Sample
-from wsol_deploy.evaluation.classification import normalised_entropy
 from wsol_deploy.evaluation.measure import truth_of
 from wsol_deploy.evaluation.pixels import THRESHOLDS, check_scores, dice_curves, score_histogram
 from wsol_deploy.runtime.prediction import Prediction
+from wsol_deploy.runtime.trust import entropy
 
 DEFAULT = 0.5
 MIN_IMAGES = 8  # fewer say nothing of a tail
@@ -67,7 +67,7 @@ def calibrate(
 
 
 def _entropy(probs: np.ndarray | None) -> float:
-    return float("nan") if probs is None else normalised_entropy(probs)
+    return float("nan") if probs is None else entropy(probs)
 
 
 def _fit_threshold(curves: Sequence[np.ndarray], where: str) -> tuple[Threshold, np.ndarray | None]:
