@@ -1,0 +1,45 @@
+"""What an exported artifact's card says of its outputs and of what made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from wsol_deploy.card import ModelCard
+
+PACKAGES = ("wsol-deploy", "torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
+DESCRIPTIONS = {
+    "mask": "float32, N x 1 x H x W in [0, 1]: soft mask of the foreground, not thresholded",
+    "probs": "float32, N x c in [0, 1]: classifier's posterior on the foreground",
+    "localizer_probs": "float32, N x c in [0, 1]: localizer's own posterior on the whole image",
+    "background_probs": "float32, N x c in [0, 1]: classifier's posterior on the background",
+    "class_maps": "float32, N x c x h' x w': raw signed activation map of each class",
+}
+
+
+def describe(card: ModelCard, outputs: Sequence[str], **more: object) -> ModelCard:
+    """The card with its outputs described, this moment and these package versions.
+
+    Args:
+        card: of the checkpoint.
+        outputs: names the graph gives, in the contract's order.
+        more: other fields of the card to set.
+    """
+    update = {
+        "outputs": {name: DESCRIPTIONS[name] for name in outputs},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": {**card.packages, **_versions()},
+        **more,
+    }
+    return card.model_copy(update=update, deep=True)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

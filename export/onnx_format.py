@@ -1,0 +1,114 @@
+"""ONNX by torch's current exporter: one file, dynamic batch, height and width, the card inside."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+
+from wsol_deploy.artifacts import read_card
+from wsol_deploy.card import CARD_KEY, ModelCard
+from wsol_deploy.errors import WsolError
+from wsol_deploy.export.example import example
+from wsol_deploy.export.formats import Writer
+from wsol_deploy.model.deploy import DeployedModel
+
+OPSET = 18
+NEWEST_IR = 11  # read by every ONNX Runtime from 1.20 on
+AXES = ("batch", "height", "width")
+LARGEST = 2**31 - 1  # protobuf's limit
+
+
+def convert(model: DeployedModel) -> Writer:
+    """Convert to ONNX.
+
+    Raises:
+        WsolError: the graph has not the opset, IR or shapes that were asked for.
+    """
+    with _quietly(), torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            (example(),),
+            dynamo=True,
+            input_names=["image"],
+            output_names=list(model.names),
+            dynamic_shapes=(dict(enumerate(AXES)),),
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    proto = program.model_proto
+    _anonymise(proto)
+    check(proto)
+    return lambda path, card: write(proto, path, card)
+
+
+def write(proto: onnx.ModelProto, path: Path, card: ModelCard) -> None:
+    """Write the graph with its card into one file."""
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
+    path.write_bytes(proto.SerializeToString())
+    if read_card(path) != card:
+        raise WsolError(f"{path}: its card reads back differently; this is a bug of ours")
+
+
+def check(proto: onnx.ModelProto) -> None:
+    """Whether the graph is a valid one, of our opset and IR, with shapes as they should be.
+
+    Raises:
+        WsolError: it is not; the message names the first thing that is wrong.
+    """
+    if proto.ByteSize() > LARGEST:
+        raise WsolError("the model is over 2 GB, more than one ONNX file holds; use .pt2")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:
+        raise WsolError(f"the exporter wrote an invalid ONNX graph: {error}") from error
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import}
+    if opsets != {"ai.onnx": OPSET}:
+        raise WsolError(f"the ONNX graph uses opsets {opsets}, not ai.onnx {OPSET} alone")
+    if proto.ir_version > NEWEST_IR:
+        raise WsolError(f"the ONNX graph has IR {proto.ir_version}, newer than {NEWEST_IR}")
+    batch, height, width = AXES
+    _check_shape(proto.graph.input, "image", [batch, height, width, 3])
+    _check_shape(proto.graph.output, "mask", [batch, 1, height, width])
+
+
+def _check_shape(values: list[onnx.ValueInfoProto], name: str, expected: list[str | int]) -> None:
+    for value in values:
+        if value.name == name:
+            found = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+            if found != expected:
+                raise WsolError(f"the ONNX graph's {name} has shape {found}, not {expected}")
+
+
+def _anonymise(proto: onnx.ModelProto) -> None:
+    """Drop the stack traces that the exporter leaves in every node."""
+    proto.graph.doc_string = ""
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in proto.graph.value_info:
+        del value.metadata_props[:]
+    del proto.graph.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
