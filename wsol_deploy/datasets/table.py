@@ -71,9 +71,10 @@ def _file(table: Path, where: str, kind: str, value: str) -> Path:
 
 
 def _name(root: Path, image: Path) -> str:
-    """The path below the root if the image lies there: one name however the file spells it."""
-    whole, base = Path(os.path.abspath(image)), Path(os.path.abspath(root))
-    return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
+    """One relative name however the file spells it: below the root, or else below the drive."""
+    whole, base = (Path(os.path.normpath(Path.cwd() / path)) for path in (image, root))
+    inside = whole.is_relative_to(base)
+    return whole.relative_to(base if inside else whole.anchor).as_posix()
 
 
 def _split(where: str, value: str) -> Split:
