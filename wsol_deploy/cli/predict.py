@@ -3,52 +3,146 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsol_deploy.cli.options import Device, Model, Quiet, Verbose
 
+if TYPE_CHECKING:
+    from wsol_deploy.batch.options import Options
+    from wsol_deploy.batch.run import Summary
+
+SAVE_HELP = (
+    "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
+    "coco, csv, jsonl, parquet (tables). Repeatable. Default: mask and jsonl."
+)
+
 
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Files, folders (all levels) and globs."),
+        typer.Argument(
+            metavar="SOURCE...", help="Files, folders (all levels), globs; - for standard input."
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The folder to write to.", show_default=False),
+    ] = None,
     model: Model = None,
+    save: Annotated[list[str] | None, typer.Option(help=SAVE_HELP, show_default=False)] = None,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="A table with a row a component as well.")
+    ] = False,
     threshold: Annotated[
         float | None,
         typer.Option(
             min=0, max=1, help="Of the soft mask. Default: the card's.", show_default=False
         ),
     ] = None,
+    min_area: Annotated[int, typer.Option(min=0, help="Drop regions of fewer pixels.")] = 0,
+    fill_holes: Annotated[bool, typer.Option("--fill-holes", help="Close holes.")] = False,
+    smooth: Annotated[
+        float, typer.Option(min=0, help="Sigma in pixels of a blur before the threshold.")
+    ] = 0.0,
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option(help="Do again what is done already.")] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at once. Default: 1 on a CPU, 8 on a GPU."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the model. Default: all cores.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do again what is done already.")
+    ] = False,
     trust: Annotated[
         bool, typer.Option("--trust", help="Open a TorchScript or .pt2 file of unknown origin.")
     ] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Write a mask for every image, and results.jsonl with labels and probabilities.
+    """Write masks, labels and trust for every image; killed and started again, it goes on.
 
-    Example: wsol predict photos/ -o masks/
+    Example: wsol predict photos/ -o out/ --save mask --save overlay --save csv
     """
-    from wsol_deploy.batch.pipeline import run
-    from wsol_deploy.batch.sources import Sources
-    from wsol_deploy.errors import SomeImagesFailed
+    from wsol_deploy.batch.options import DEFAULT_SAVE, Options
+    from wsol_deploy.batch.run import open_model
+    from wsol_deploy.errors import SomeImagesFailed, UsageError
     from wsol_deploy.runs import resolve
-    from wsol_deploy.runtime import load
+    from wsol_deploy.runtime.postprocess import PostProcess
 
+    one = sources == ["-"]
+    if "-" in sources and not one:
+        raise UsageError("- reads one image from standard input: give no other source")
+    if output is None and not one:
+        raise UsageError("--output is missing: name the folder to write to, as in -o masks/")
+    options = Options(
+        save=("mask",) if one else tuple(save or DEFAULT_SAVE),
+        instances=instances,
+        threshold=threshold,
+        post=PostProcess(smooth, fill_holes, min_area),
+        batch_size=batch_size,
+    )
+    found = resolve(model, want="artifact")
+    how = {"device": device, "trust": trust, "threads": threads}
+    predictor = open_model(found, options, output or Path(), **how)
+    if one:
+        _standard_input(predictor, options)
+        return
+    summary = _run(predictor, sources, output, options, overwrite, watch, quiet)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    if summary.failed:
+        raise SomeImagesFailed(
+            f"{summary.failed} images failed, {summary.images} are done; "
+            f"{output}/failed.csv says why"
+        )
+
+
+def _standard_input(predictor, options: Options) -> None:
+    import sys
+
+    from wsol_deploy import images
+    from wsol_deploy.runtime import render
+
+    pixels = images.read(sys.stdin.buffer.read())
+    prediction = predictor.predict(pixels, threshold=options.threshold, post=options.post)
+    sys.stdout.buffer.write(render.png(render.mask_pixels(prediction.mask)))
+    sys.stdout.buffer.flush()
+
+
+def _run(predictor, sources, output, options, overwrite, watch, quiet) -> Summary:
+    import logging
+
+    from wsol_deploy.batch.interrupt import interruptible
+    from wsol_deploy.batch.progress import progress
+    from wsol_deploy.batch.run import run
+    from wsol_deploy.batch.sources import Sources
+
+    logger = logging.getLogger("wsol_deploy")
     found = Sources(sources, leave_out=output)
-    outputs = ("mask", "probs", "localizer_probs", "background_probs")
-    predictor = load(resolve(model, want="artifact"), device=device, outputs=outputs, trust=trust)
-    done, failed = run(predictor, found, output, threshold=threshold, overwrite=overwrite)
-    if failed:
-        raise SomeImagesFailed(f"{failed} images failed, {done} done; see the lines above")
-    if not quiet:
-        typer.echo(f"{done} masks in {output}/masks. Next: wsol demo", err=True)
+    with interruptible() as stop, progress(found, watch or quiet) as notice:
+        summary = run(
+            predictor,
+            found,
+            output,
+            options,
+            overwrite=overwrite,
+            watch=watch,
+            stop=stop,
+            notice=notice,
+        )
+    logger.info(
+        "%s: %d images, %d of them new, %d failed", output, summary.images, summary.new,
+        summary.failed,
+    )  # fmt: skip
+    logger.info("Next: wsol demo" if not summary.interrupted else "The same command goes on.")
+    return summary
 
 
 def register(app: typer.Typer) -> None:

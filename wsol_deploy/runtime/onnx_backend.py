@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from wsol_deploy.errors import ArtifactError
+from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime import devices
 from wsol_deploy.runtime.backend import choose_outputs
 from wsol_deploy.runtime.onnx_outputs import keep_outputs, output_names
@@ -54,8 +54,18 @@ class OnnxBackend:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """The graph's outputs, float32, for uint8 N x H x W x 3."""
-        arrays = self._session.run(list(self.outputs), {self._input: batch})
+        """The graph's outputs, float32, for uint8 N x H x W x 3.
+
+        Raises:
+            ImageError: ONNX Runtime failed, mostly for want of memory.
+        """
+        try:
+            arrays = self._session.run(list(self.outputs), {self._input: batch})
+        except Exception as error:
+            raise ImageError(
+                f"the model cannot run on {batch.shape[0]} x {batch.shape[1]} x {batch.shape[2]} "
+                f"pixels ({str(error).strip()}); try a smaller --batch-size or smaller images"
+            ) from error
         return dict(zip(self.outputs, arrays, strict=True))
 
 

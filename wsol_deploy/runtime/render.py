@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from wsol_deploy.errors import WsolError
+from wsol_deploy.errors import ImageError
 
 COLOURS = cv2.COLORMAP_VIRIDIS
 HEAT = cv2.COLORMAP_INFERNO
@@ -74,5 +74,5 @@ def png(pixels: np.ndarray) -> bytes:
         pixels = cv2.cvtColor(pixels, order)
     done, encoded = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])
     if not done:
-        raise WsolError(f"a PNG of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be encoded")
+        raise ImageError(f"a PNG of {pixels.shape[1]} x {pixels.shape[0]} pixels cannot be encoded")
     return encoded.tobytes()

@@ -13,7 +13,7 @@ import numpy as np
 
 from wsol_deploy.artifacts import Format
 from wsol_deploy.card import OUTPUTS, ModelCard
-from wsol_deploy.errors import ArtifactError, MissingExtra
+from wsol_deploy.errors import ArtifactError, ImageError, MissingExtra
 from wsol_deploy.runtime import devices
 from wsol_deploy.runtime.backend import choose_outputs
 
@@ -72,10 +72,21 @@ class TorchBackend:
         self.outputs = choose_outputs(path, self._names, wanted)
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """The graph's outputs, float32, for uint8 N x H x W x 3."""
+        """The graph's outputs, float32, for uint8 N x H x W x 3.
+
+        Raises:
+            ImageError: torch failed, mostly for want of memory.
+        """
         torch = self._torch
-        with torch.inference_mode():
-            returned = self._module(torch.from_numpy(batch).to(self.device))
+        try:
+            with torch.inference_mode():
+                returned = self._module(torch.from_numpy(batch).to(self.device))
+        except RuntimeError as error:
+            first = str(error).strip().partition("\n")[0]
+            raise ImageError(
+                f"the model cannot run on {batch.shape[0]} x {batch.shape[1]} x {batch.shape[2]} "
+                f"pixels ({first}); try a smaller --batch-size or smaller images"
+            ) from error
         named = dict(zip(self._names, returned, strict=True))
         return {name: named[name].float().cpu().numpy() for name in self.outputs}
 

@@ -1,0 +1,105 @@
+"""Decoding, predicting and writing at the same time, with bounded memory, in a fixed order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import cv2
+
+from wsol_deploy.batch.sources import Item
+from wsol_deploy.batch.stages import Stages, Work
+
+PIXELS_IN_FLIGHT = 32_000_000
+
+
+def run(stages: Stages, batches: Iterable[list[Item]], workers: int) -> Iterator[dict[str, Any]]:
+    """Journal entries of every image, in the order of the batches.
+
+    Each pool takes its work in order and each stage waits for the one before it, so nothing can
+    wait in a circle. At most a few images a worker are on their way, and fewer if they are large.
+
+    Args:
+        stages: what to do.
+        batches: images to predict together; taken as there is room.
+        workers: threads that decode, and as many that write.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    readers = ThreadPoolExecutor(workers, "decode")
+    model = ThreadPoolExecutor(1, "predict")
+    writers = ThreadPoolExecutor(workers, "write")
+    in_flight: deque[_Batch] = deque()
+    try:
+        for items in batches:
+            while _is_full(in_flight, 3 * len(items) + 2 * workers):
+                yield from in_flight.popleft().entries()
+            in_flight.append(_Batch(stages, items, readers, model, writers))
+        while in_flight:
+            yield from in_flight.popleft().entries()
+    finally:
+        for pool in (readers, model, writers):
+            pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+def default_workers() -> int:
+    """Half the cores this process may use, between 2 and 16."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 2
+    return max(2, min(16, cores // 2))
+
+
+class _Batch:
+    """Images predicted together, on their way through the pools."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        items: list[Item],
+        readers: ThreadPoolExecutor,
+        model: ThreadPoolExecutor,
+        writers: ThreadPoolExecutor,
+    ) -> None:
+        self._decoded = [readers.submit(stages.decode, item) for item in items]
+        self._predicted = model.submit(_predict, stages, self._decoded)
+        self._written = [
+            writers.submit(_write, stages, self._predicted, index) for index in range(len(items))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def pixels(self) -> int:
+        """Pixels of those images that are decoded and not yet written."""
+        return sum(
+            decoded.result().size[0] * decoded.result().size[1]
+            for decoded, written in zip(self._decoded, self._written, strict=True)
+            if decoded.done() and not written.done()
+        )
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Wait for each image's journal entry."""
+        for written in self._written:
+            yield written.result()
+
+
+def _is_full(in_flight: deque[_Batch], limit: int) -> bool:
+    if not in_flight:
+        return False
+    if sum(map(len, in_flight)) >= limit:
+        return True
+    return sum(batch.pixels() for batch in in_flight) >= PIXELS_IN_FLIGHT
+
+
+def _predict(stages: Stages, decoded: list[Future[Work]]) -> list[Work]:
+    return stages.predict([future.result() for future in decoded])
+
+
+def _write(stages: Stages, predicted: Future[list[Work]], index: int) -> dict[str, Any]:
+    return stages.write(predicted.result()[index])

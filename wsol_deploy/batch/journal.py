@@ -1,0 +1,151 @@
+"""The journal: what is done, one line an image, appended and flushed; a run resumes from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from wsol_deploy.errors import WsolError
+
+NAME = "journal.jsonl"
+VERSION = 1
+
+
+class Journal:
+    """An append-only file of JSON lines; the first says what the run is.
+
+    A line that a kill cut short is dropped. The last line about an image counts; what failed in an
+    earlier run is forgotten, so that it is tried again.
+
+    Args:
+        path: the file; created if missing.
+        run: what must be equal for the folder to go on: model, threshold, options.
+        overwrite: start anew; the files an older journal names are removed.
+
+    Raises:
+        WsolError: the folder was written by another run; the message names the difference.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, run: dict[str, Any], overwrite: bool = False) -> None:
+        self._path = path
+        self._offsets: dict[str, int] = {}
+        self._failed: set[str] = set()
+        self._stream = path.open("ab")
+        _lock(self._stream, path.parent)
+        if overwrite:
+            _remove_written(path)
+        end = 0 if overwrite else self._replay(run)
+        self._stream.truncate(end)
+        if end == 0:
+            self._append({"journal": VERSION, "run": run})
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def __len__(self) -> int:
+        """Images done, without those that failed."""
+        return len(self._offsets) - len(self._failed)
+
+    @property
+    def failures(self) -> int:
+        """Images that failed."""
+        return len(self._failed)
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Append one image's entry, with `image` and, if it failed, `failed`."""
+        self._note(entry, self._append(entry))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._offsets and name not in self._failed
+
+    def files(self, name: str) -> list[str]:
+        """The files written for an image that is done."""
+        with self._path.open("rb") as stream:
+            return self._at(stream, name)["files"]
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """The last entry of every image, sorted by name."""
+        with self._path.open("rb") as stream:
+            for name in sorted(self._offsets):
+                yield self._at(stream, name)
+
+    def _at(self, stream: Any, name: str) -> dict[str, Any]:
+        stream.seek(self._offsets[name])
+        return json.loads(stream.readline())
+
+    def _append(self, entry: dict[str, Any]) -> int:
+        offset = self._stream.seek(0, 2)
+        self._stream.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        self._stream.flush()
+        return offset
+
+    def _note(self, entry: dict[str, Any], offset: int) -> None:
+        name = entry["image"]
+        self._offsets[name] = offset
+        if "failed" in entry:
+            self._failed.add(name)
+        else:
+            self._failed.discard(name)
+
+    def _replay(self, run: dict[str, Any]) -> int:
+        """Read what is there; the offset behind the last whole line."""
+        end = 0
+        with self._path.open("rb") as stream:
+            for line in stream:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break
+                if not line.endswith(b"\n"):
+                    break
+                if end == 0:
+                    _same_run(self._path.parent, entry.get("run", {}), run)
+                elif "failed" not in entry:
+                    self._note(entry, end)
+                end += len(line)
+        return end
+
+
+def _remove_written(path: Path) -> None:
+    """Remove every output file that a journal names, as far as it can be read."""
+    with path.open("rb") as stream:
+        for line in stream:
+            try:
+                names = json.loads(line).get("files", ())
+            except ValueError:
+                return
+            for name in names:
+                (path.parent / name).unlink(missing_ok=True)
+
+
+def _same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        told = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)
+        raise WsolError(
+            f"{folder}: written by another run ({told}); choose another folder, or --overwrite"
+        )
+
+
+def _lock(stream: Any, folder: Path) -> None:
+    """Keep a second run out of the folder; where the system has no such lock, trust the user."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise WsolError(f"{folder}: another wsol predict is writing to it") from error

@@ -1,0 +1,49 @@
+"""What the writers are given: one image's name, place and prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsol_deploy.card import ModelCard
+from wsol_deploy.runtime import Prediction
+
+FOREGROUND = "foreground"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One predicted image.
+
+    Attributes:
+        name: its path below the sources' common folder, with `/`.
+        path: the file it was read from.
+        prediction: at the image's size.
+        pixel_size: (x, y) micrometres of a pixel if the file says so, else None.
+    """
+
+    name: str
+    path: Path
+    prediction: Prediction
+    pixel_size: tuple[float, float] | None = None
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.prediction.probability.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.prediction.probability.shape[1]
+
+    @property
+    def label(self) -> str:
+        """The label, or `foreground` for a model without posteriors."""
+        return self.prediction.label or FOREGROUND
+
+
+def categories(card: ModelCard) -> list[str]:
+    """The names that `Page.label` can take for a model, in order."""
+    known = card.outputs or ("probs",)
+    return list(card.classes) if {"probs", "localizer_probs"} & set(known) else [FOREGROUND]

@@ -1,0 +1,60 @@
+"""Which images are predicted together: decided by the list of images alone.
+
+A batch gives each image the same bits only if it has the same members in the same order. So the
+plan never depends on timing or on what is done already: a run that was killed makes the very
+batches it would have made.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from wsol_deploy.batch.sources import Item
+from wsol_deploy.card import SizePolicy
+
+BATCHES_AHEAD = 16
+ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)
+
+
+def plan(
+    items: Iterable[Item], batch_size: int, policy: SizePolicy, is_done: Callable[[str], bool]
+) -> Iterator[list[Item]]:
+    """Batches of images that the graph sees at one size, at most `batch_size` in each.
+
+    Looks `16 x batch_size` images ahead and reads their headers. A batch whose members are all
+    done is left out; any other is given whole.
+
+    Args:
+        items: the images, in a fixed order.
+        batch_size: 1 for no grouping.
+        policy: of the card.
+        is_done: whether an image of this name needs nothing more.
+    """
+    items = iter(items)
+    while chunk := list(itertools.islice(items, batch_size * BATCHES_AHEAD)):
+        groups: dict[tuple[int, int] | None, list[Item]] = {}
+        for item in chunk:
+            size = _graph_size(item.path, policy) if batch_size > 1 else None
+            groups.setdefault(size, []).append(item)
+        for members in groups.values():
+            for start in range(0, len(members), batch_size):
+                batch = members[start : start + batch_size]
+                if not all(is_done(item.name) for item in batch):
+                    yield batch
+
+
+def _graph_size(path: Path, policy: SizePolicy) -> tuple[int, int] | None:
+    """(height, width) the graph will see, from the file's header; None if it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(ORIENTATION) in TURNED:
+                width, height = height, width
+    except Exception:  # a damaged header fails in as many ways as Pillow has plugins
+        return None
+    return policy.target(height, width)

@@ -1,0 +1,88 @@
+"""What is written when a run ends: the tables, failed.csv, timings.csv and manifest.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from wsol_deploy.batch.folder import Folder
+from wsol_deploy.batch.journal import Journal
+from wsol_deploy.batch.stages import STAGES
+from wsol_deploy.batch.writers import Writers
+from wsol_deploy.card import ModelCard
+
+PACKAGES = (
+    "wsol-deploy", "numpy", "onnxruntime-gpu", "onnxruntime", "torch",
+    "opencv-python-headless", "pillow",
+)  # fmt: skip
+
+
+def write_all(
+    journal: Journal,
+    writers: Writers,
+    folder: Folder,
+    card: ModelCard,
+    run: dict[str, Any],
+    complete: bool,
+) -> None:
+    """Gather the journal, sorted by name, so that the same images give the same files.
+
+    Only timings.csv differs from run to run.
+    """
+
+    def done() -> Iterator[dict[str, Any]]:
+        return (entry for entry in journal.entries() if "failed" not in entry)
+
+    for writer in writers.tables:
+        writer.collect(done, folder, card)
+    _write_csv(
+        folder,
+        "timings.csv",
+        ("image", *STAGES),
+        ([e["image"], *(f"{e['seconds'][stage]:.6f}" for stage in STAGES)] for e in done()),
+    )
+    failed = ([e["image"], e["failed"]] for e in journal.entries() if "failed" in e)
+    if journal.failures:
+        _write_csv(folder, "failed.csv", ("image", "reason"), failed)
+    else:
+        folder.remove("failed.csv")
+    folder.write("manifest.json", _manifest(journal, card, run, complete).encode())
+
+
+def _manifest(journal: Journal, card: ModelCard, run: dict[str, Any], complete: bool) -> str:
+    reviews = [(entry.get("row") or {}).get("review") for entry in journal.entries()]
+    document = {
+        "run": run,
+        "counts": {
+            "images": len(journal),
+            "failed": journal.failures,
+            "to_review": sum(review is not None for review in reviews),
+        },
+        "complete": complete,
+        "versions": _versions(),
+        "card": card.model_dump(),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_csv(
+    folder: Folder, name: str, columns: tuple[str, ...], rows: Iterator[list[str]]
+) -> None:
+    with folder.open(name) as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)

@@ -1,0 +1,70 @@
+"""`geojson`: geojson/NAME.geojson, annotations that QuPath (0.4 and later) opens by drag and drop.
+
+Coordinates are pixels of the image, pixel corners counted from the upper left, as QuPath's.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from wsol_deploy.batch.page import Page
+from wsol_deploy.batch.writers.base import LABEL
+from wsol_deploy.runtime.geometry import Component
+
+
+class GeoJsonWriter:
+    outputs = LABEL
+    needs_image = False
+
+    def files(self, page: Page) -> Iterator[tuple[str, bytes]]:
+        features = [
+            _feature(page, index, part) for index, part in enumerate(page.prediction.components)
+        ]
+        document = {"type": "FeatureCollection", "features": features}
+        yield f"geojson/{page.name}.geojson", json.dumps(document).encode()
+
+
+def _feature(page: Page, index: int, part: Component) -> dict[str, Any]:
+    polygon = part.polygon
+    rings = [_closed(ring) for ring in (polygon.shell, *polygon.holes)]
+    return {
+        "type": "Feature",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{page.name}#{index}")),
+        "geometry": {"type": "Polygon", "coordinates": rings},
+        "properties": {
+            "objectType": "annotation",
+            "name": f"{page.label} {index + 1}",
+            "classification": {"name": page.label, "color": _colour(page)},
+            "measurements": _measurements(page, part),
+        },
+    }
+
+
+def _closed(ring: np.ndarray) -> list[list[int]]:
+    return [*ring.tolist(), ring[0].tolist()]
+
+
+def _measurements(page: Page, part: Component) -> dict[str, float]:
+    values = {
+        "Area px^2": float(part.area),
+        "Mean probability": round(part.mean_probability, 6),
+    }
+    scores = page.prediction.scores
+    if scores is not None:
+        values["Score"] = round(scores[page.label], 6)
+    if page.pixel_size is not None:
+        values["Area µm^2"] = round(part.area * page.pixel_size[0] * page.pixel_size[1], 6)
+    return values
+
+
+def _colour(page: Page) -> list[int]:
+    """A hue of its own for each class."""
+    classes = page.prediction.classes
+    place = classes.index(page.label) / len(classes) if page.label in classes else 0.0
+    return [round(255 * value) for value in colorsys.hsv_to_rgb(place, 0.75, 0.9)]
