@@ -149,7 +149,7 @@ def test_a_class_without_images_is_named(tmp_path):
     class_folders(tmp_path)
     (tmp_path / "fish").mkdir()
 
-    with pytest.raises(DataError, match="fish: a class without images"):
+    with pytest.raises(DataError, match="fish: no images in it"):
         open_dataset(tmp_path)
 
 

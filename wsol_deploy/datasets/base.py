@@ -94,5 +94,5 @@ class Dataset:
             label = self.classes[sample.label]
             size = sample.image.stat().st_size
             digest.update(f"{sample.name}\0{label}\0{sample.split}\0{size}\n".encode())
-        counts = {split: len(self.subset(split)) for split in SPLITS}
+        counts: dict[str, int] = {split: len(self.subset(split)) for split in SPLITS}
         return DataFingerprint(name=self.name, images=counts, sha256=digest.hexdigest())

@@ -90,7 +90,9 @@ def _has_images(folder: Path) -> bool:
 
 def _filled(folder: Path) -> Path:
     if not _has_images(folder):
-        raise DataError(f"{folder}: a class without images; add some or remove the folder")
+        raise DataError(
+            f"{folder}: no images in it; every folder there is a class: add images or remove it"
+        )
     return folder
 
 

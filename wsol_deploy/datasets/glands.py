@@ -146,7 +146,9 @@ class _Interior:
 
     def __init__(self, canvas: Canvas, region: np.ndarray) -> None:
         self.unit = canvas.unit
-        self.depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
+        self.depth: np.ndarray = (
+            cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
+        )
         soft = cv2.GaussianBlur(self.depth, (0, 0), 2.5 * canvas.unit)
         self.slope = np.dstack(
             [cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)]
@@ -169,13 +171,13 @@ class _Interior:
         wanted = np.arange(0, travelled[-1], spacing * self.unit)
         return np.stack([np.interp(wanted, travelled, axis) for axis in self.contour.T], axis=1)
 
-    def depth_at(self, point: np.ndarray) -> float:
-        """Depth in units, 0 outside."""
-        column, row = point.astype(int)
+    def depth_at(self, points: np.ndarray) -> np.ndarray:
+        """Depths in units, 0 outside."""
         height, width = self.depth.shape
-        if not (0 <= row < height and 0 <= column < width):
-            return 0.0
-        return float(self.depth[row, column])
+        columns, rows = points.astype(int).T
+        inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+        depths = self.depth[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        return np.where(inside, depths, 0.0)
 
 
 def _cytoplasm(
@@ -195,24 +197,31 @@ def _benign_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndarray
     wisps = smooth_noise(rng, canvas, bump=4)
     canvas.fill(inside.depth + 1.2 * wisps > lumen, 0.03, 0.06)
     rim = inside.rim(spacing=rng.uniform(3.2, 4.0))
-    for point, vector in zip(rim, inside.inward(rim), strict=True):
-        centre = point + vector * rng.normal(4.4, 0.5) * canvas.unit
-        axes = (rng.uniform(2.7, 4.0), rng.uniform(1.1, 1.6))
-        angle = np.arctan2(vector[1], vector[0]) + rng.normal(0, 0.12)
-        canvas.ellipse(centre, axes, angle, rng.uniform(0.8, 1.15), 0.35)
+    inward, count = inside.inward(rim), len(rim)
+    centres = rim + inward * rng.normal(4.4, 0.5, (count, 1)) * canvas.unit
+    axes = rng.uniform((2.7, 1.1), (4.0, 1.6), (count, 2))
+    angles = _angle(inward) + rng.normal(0, 0.12, count)
+    canvas.ellipses(centres, axes, angles, rng.uniform(0.8, 1.15, count), 0.35)
+
+
+def _angle(vectors: np.ndarray) -> np.ndarray:
+    return np.arctan2(vectors[:, 1], vectors[:, 0])
 
 
 def _vacuoles(rng: np.random.Generator, canvas: Canvas, inside: _Interior, lumen: float) -> None:
     richness = rng.uniform(0.35, 1.0)
     for depth in np.arange(13.0, lumen + 3, 9.5):
         rim = inside.rim(spacing=6.5 + depth / 5)
-        for point, vector in zip(rim, inside.inward(rim), strict=True):
-            centre = point + vector * rng.normal(depth, 0.8) * canvas.unit
-            if rng.random() > richness or inside.depth_at(centre) < 10:
-                continue
-            axes = (rng.uniform(3.8, 5.4), rng.uniform(2.4, 3.5))
-            angle = np.arctan2(vector[1], vector[0])
-            canvas.ellipse(centre, axes, angle, rng.uniform(0.04, 0.14), rng.uniform(0.05, 0.16))
+        rim = rim[rng.random(len(rim)) < richness]
+        inward = inside.inward(rim)
+        centres = rim + inward * rng.normal(depth, 0.8, (len(rim), 1)) * canvas.unit
+        deep = inside.depth_at(centres) >= 10
+        centres, inward, count = centres[deep], inward[deep], int(deep.sum())
+        axes = rng.uniform((3.8, 2.4), (5.4, 3.5), (count, 2))
+        canvas.ellipses(
+            centres, axes, _angle(inward),
+            rng.uniform(0.04, 0.14, count), rng.uniform(0.05, 0.16, count),
+        )  # fmt: skip
 
 
 def _malignant_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndarray) -> None:
@@ -225,16 +234,16 @@ def _malignant_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndar
     band, spacing = rng.uniform(14, 30), rng.uniform(4.0, 4.8)
     rows, columns = np.nonzero(region)
     chosen = rng.integers(0, rows.size, int(rows.size / (spacing * canvas.unit) ** 2))
-    points = np.stack([columns[chosen], rows[chosen]], axis=1)
-    for point, vector in zip(points, inside.inward(points), strict=True):
-        column, row = point
-        depth = inside.depth[row, column]
-        in_band = 2.2 < depth < band + rng.normal(0, 5) and shore[row, column] > 3.5
-        if not in_band and not (lumens[row, column] and rng.random() < 0.12):
-            continue
-        axes = (rng.uniform(2.2, 4.2), rng.uniform(1.3, 2.1))
-        angle = np.arctan2(vector[1], vector[0]) + rng.normal(0, 0.5 + depth / band)
-        canvas.ellipse(point, axes, angle, rng.uniform(0.65, 1.25), 0.45)
+    rows, columns = rows[chosen], columns[chosen]
+    depth = inside.depth[rows, columns]
+    edge = band + rng.normal(0, 5, depth.size)
+    kept = (depth > 2.2) & (depth < edge) & (shore[rows, columns] > 3.5)
+    kept |= lumens[rows, columns] & (rng.random(depth.size) < 0.12)
+    points = np.stack([columns[kept], rows[kept]], axis=1)
+    count = len(points)
+    axes = rng.uniform((2.2, 1.3), (4.2, 2.1), (count, 2))
+    angles = _angle(inside.inward(points)) + rng.normal(0, 0.5 + depth[kept] / band)
+    canvas.ellipses(points, axes, angles, rng.uniform(0.65, 1.25, count), 0.45)
 
 
 def _lumens(rng: np.random.Generator, canvas: Canvas, inside: _Interior) -> np.ndarray:

@@ -56,7 +56,7 @@ def assign(
         split = "official" if any(sample.split for sample in dataset.samples) else "stratified"
     if split == "stratified":
         share = TEST_FRACTION if test_fraction is None else test_fraction
-        shares = {"test": share, "valid": valid_fraction * (1 - share)}
+        shares: dict[Split, float] = {"test": share, "valid": valid_fraction * (1 - share)}
         dataset = _allot(_to(dataset, "train"), shares, seed)
     elif split == "hash":
         share = HASH_TEST_FRACTION if test_fraction is None else test_fraction
@@ -105,7 +105,7 @@ def _hash(dataset: Dataset, test_fraction: float) -> Dataset:
     return dataset.with_samples(replace(one, split=split(one)) for one in dataset.samples)
 
 
-def _allot(dataset: Dataset, shares: Mapping[str, float], seed: int) -> Dataset:
+def _allot(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Dataset:
     """Move shares of the training images to other splits, classes in proportion.
 
     Greedy: the largest groups first, each to the split that still lacks most of the group's
@@ -113,7 +113,7 @@ def _allot(dataset: Dataset, shares: Mapping[str, float], seed: int) -> Dataset:
     one image. The result depends on the names and the seed, not on the samples' order.
     """
     units = _units(dataset.subset("train").samples, seed)
-    splits = ["train", *(split for split, share in shares.items() if share > 0)]
+    splits: list[Split] = ["train", *(split for split, share in shares.items() if share > 0)]
     if len(splits) == 1 or not units:
         return dataset
     counts = np.array(
@@ -123,7 +123,7 @@ def _allot(dataset: Dataset, shares: Mapping[str, float], seed: int) -> Dataset:
     wanted = [np.maximum(np.round(shares[split] * total), 1) for split in splits[1:]]
     targets = np.array([np.maximum(total - np.sum(wanted, axis=0), 1), *wanted])
     lacking = targets.copy()
-    place = {}
+    place: dict[str, Split] = {}
     for unit, count in zip(units, counts, strict=True):
         best = int(np.argmax((lacking / targets) @ count))
         lacking[best] -= count

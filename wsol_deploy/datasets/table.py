@@ -29,7 +29,7 @@ def read(path: Path, *, group_column: str | None = None) -> Dataset:
     Raises:
         DataError: an unknown or missing column, a missing file, a line without label or split.
     """
-    found = []
+    found: list[Found] = []
     for line, row in building.rows(path):
         if not found:
             _check_columns(path, row, group_column)

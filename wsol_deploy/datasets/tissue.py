@@ -45,21 +45,32 @@ class Canvas:
         self.haematoxylin[region] = haematoxylin
         self.eosin[region] = eosin
 
-    def ellipse(
+    def ellipses(
         self,
-        centre: np.ndarray,
-        axes: tuple[float, float],
-        angle: float,
-        haematoxylin: float,
-        eosin: float,
+        centres: np.ndarray,
+        axes: np.ndarray,
+        angles: np.ndarray,
+        haematoxylin: np.ndarray | float,
+        eosin: np.ndarray | float,
     ) -> None:
-        """Fill an ellipse: centre (x, y) in pixels, half axes in units, angle in radians."""
+        """Fill n ellipses, one over the other.
+
+        Args:
+            centres: n x 2, (x, y) in pixels.
+            axes: n x 2, half axes in units.
+            angles: n, of the first axis, radians.
+            haematoxylin, eosin: n, or one density for all.
+        """
         scale = 1 << SUBPIXEL
-        at = (round(float(centre[0]) * scale), round(float(centre[1]) * scale))
-        half = (round(axes[0] * self.unit * scale), round(axes[1] * self.unit * scale))
-        degrees = float(np.degrees(angle))
-        for layer, density in ((self.haematoxylin, haematoxylin), (self.eosin, eosin)):
-            cv2.ellipse(layer, at, half, degrees, 0, 360, density, cv2.FILLED, cv2.LINE_8, SUBPIXEL)
+        at = np.round(centres * scale).astype(int).tolist()
+        half = np.round(axes * self.unit * scale).astype(int).tolist()
+        degrees = np.degrees(angles).tolist()
+        stains = [np.broadcast_to(stain, len(at)).tolist() for stain in (haematoxylin, eosin)]
+        for centre, axis, angle, *densities in zip(at, half, degrees, *stains, strict=True):
+            for layer, density in zip((self.haematoxylin, self.eosin), densities, strict=True):
+                cv2.ellipse(
+                    layer, centre, axis, angle, 0, 360, density, cv2.FILLED, cv2.LINE_8, SUBPIXEL
+                )
 
 
 def blank(size: int) -> Canvas:
@@ -111,9 +122,9 @@ def develop(rng: np.random.Generator, canvas: Canvas, size: int) -> np.ndarray:
         density += field[..., None] * colour.astype(np.float32)
     lamp = rng.uniform(225, 250) * (1 - rng.uniform(0, 0.03, 3))
     light = lamp.astype(np.float32) * np.exp(-density)
-    light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.1, 0.7) * max(size / FIELD, 0.5))
+    blurred = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.1, 0.7) * max(size / FIELD, 0.5))
     grain = np.float32(rng.uniform(1, 4)) * rng.standard_normal(light.shape, dtype=np.float32)
-    return np.clip(np.round(light + grain), 0, 255).astype(np.uint8)
+    return np.clip(np.round(blurred + grain), 0, 255).astype(np.uint8)
 
 
 def _fibres(rng: np.random.Generator, canvas: Canvas) -> np.ndarray:
@@ -147,32 +158,39 @@ def _anywhere(rng: np.random.Generator, canvas: Canvas, count: int) -> np.ndarra
 
 
 def _holes(rng: np.random.Generator, canvas: Canvas) -> None:
-    for centre in _anywhere(rng, canvas, rng.poisson(2.5)):
-        long = rng.uniform(6, 20)
-        short = long * rng.uniform(0.6, 1.0)
-        angle = rng.uniform(0, np.pi)
-        canvas.ellipse(centre, (long + 1.2, short + 1.2), angle, 0.22, 0.75)
-        canvas.ellipse(centre, (long, short), angle, 0.01, 0.03)
+    count = int(rng.poisson(2.5))
+    centres, angles = _anywhere(rng, canvas, count), rng.uniform(0, np.pi, count)
+    axes = rng.uniform(6, 20, (count, 1)) * np.stack(
+        [np.ones(count), rng.uniform(0.6, 1.0, count)], axis=1
+    )
+    canvas.ellipses(centres, axes + 1.2, angles, 0.22, 0.75)
+    canvas.ellipses(centres, axes, angles, 0.01, 0.03)
 
 
 def _spindle_nuclei(rng: np.random.Generator, canvas: Canvas, angle: np.ndarray) -> None:
-    for centre in _anywhere(rng, canvas, rng.integers(150, 360)):
-        column, row = centre.astype(int)
-        turned = float(angle[row, column]) + rng.normal(0, 0.3)
-        axes = (rng.uniform(2.6, 4.8), rng.uniform(0.8, 1.5))
-        canvas.ellipse(centre, axes, turned, rng.uniform(0.6, 1.15), 0.4)
+    count = int(rng.integers(150, 360))
+    centres = _anywhere(rng, canvas, count)
+    columns, rows = centres.astype(int).T
+    axes = rng.uniform((2.6, 0.8), (4.8, 1.5), (count, 2))
+    angles = angle[rows, columns] + rng.normal(0, 0.3, count)
+    canvas.ellipses(centres, axes, angles, rng.uniform(0.6, 1.15, count), 0.4)
 
 
 def _blood(rng: np.random.Generator, canvas: Canvas) -> None:
-    for heart in _anywhere(rng, canvas, rng.poisson(1.2)):
-        for offset in rng.normal(0, 7 * canvas.unit, (rng.integers(10, 40), 2)):
-            radius = rng.uniform(1.8, 2.6)
-            canvas.ellipse(heart + offset, (radius, radius * 0.85), 0.0, 0.02, 1.4)
+    for heart in _anywhere(rng, canvas, int(rng.poisson(1.2))):
+        cells = _cluster(rng, heart, 7 * canvas.unit, (10, 40))
+        axes = rng.uniform(1.8, 2.6, (len(cells), 1)) * (1, 0.85)
+        canvas.ellipses(cells, axes, np.zeros(len(cells)), 0.02, 1.4)
 
 
 def _lymphocytes(rng: np.random.Generator, canvas: Canvas) -> None:
-    for heart in _anywhere(rng, canvas, rng.integers(4, 11)):
-        spread = rng.uniform(8, 24) * canvas.unit
-        for offset in rng.normal(0, spread, (rng.integers(20, 70), 2)):
-            radius = rng.uniform(1.6, 2.3)
-            canvas.ellipse(heart + offset, (radius, radius * 0.9), 0.0, rng.uniform(0.9, 1.4), 0.3)
+    for heart in _anywhere(rng, canvas, int(rng.integers(4, 11))):
+        cells = _cluster(rng, heart, rng.uniform(8, 24) * canvas.unit, (20, 70))
+        axes = rng.uniform(1.6, 2.3, (len(cells), 1)) * (1, 0.9)
+        canvas.ellipses(cells, axes, np.zeros(len(cells)), rng.uniform(0.9, 1.4, len(cells)), 0.3)
+
+
+def _cluster(
+    rng: np.random.Generator, heart: np.ndarray, spread: float, count: tuple[int, int]
+) -> np.ndarray:
+    return heart + rng.normal(0, spread, (int(rng.integers(*count)), 2))
