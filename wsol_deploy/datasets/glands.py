@@ -133,6 +133,8 @@ def _fill(canvas: Canvas, grade: Grade, polygons: Sequence[np.ndarray], gap: flo
     region = np.zeros((bottom - top, right - left), np.uint8)
     for polygon in polygons:
         cv2.fillPoly(region, [polygon - np.array([left, top], np.int32)], 1)
+    if not region.any():
+        return None
     return Gland(grade, slice(top, bottom), slice(left, right), region.astype(bool))
 
 
@@ -146,10 +148,8 @@ class _Interior:
 
     def __init__(self, canvas: Canvas, region: np.ndarray) -> None:
         self.unit = canvas.unit
-        self.depth: np.ndarray = (
-            cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
-        )
-        soft = cv2.GaussianBlur(self.depth, (0, 0), 2.5 * canvas.unit)
+        self.depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
+        soft = cv2.GaussianBlur(self.depth.astype(np.float32), (0, 0), 2.5 * canvas.unit)
         self.slope = np.dstack(
             [cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)]
         )
@@ -195,7 +195,7 @@ def _benign_texture(rng: np.random.Generator, canvas: Canvas, region: np.ndarray
     lumen = float(inside.depth.max()) * rng.uniform(0.62, 1.0)
     _vacuoles(rng, canvas, inside, lumen)
     wisps = smooth_noise(rng, canvas, bump=4)
-    canvas.fill(inside.depth + 1.2 * wisps > lumen, 0.03, 0.06)
+    canvas.fill(region & (inside.depth + 1.2 * wisps > lumen), 0.03, 0.06)
     rim = inside.rim(spacing=rng.uniform(3.2, 4.0))
     inward, count = inside.inward(rim), len(rim)
     centres = rim + inward * rng.normal(4.4, 0.5, (count, 1)) * canvas.unit
