@@ -1,0 +1,1 @@
+"""Training: recipe, augmentation, losses, recursive erasing, the loop, checkpoints."""

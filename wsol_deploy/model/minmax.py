@@ -11,7 +11,7 @@ from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.masks import decidability, soft_mask
 from wsol_deploy.model.pooling import WildcatHead, WildcatPooling, posterior
-from wsol_deploy.model.resampling import shrink
+from wsol_deploy.model.resampling import bilinear, scaled
 
 
 class Localization(NamedTuple):
@@ -36,6 +36,22 @@ class MinMaxNetwork(nn.Module):
         self.localizer = _head(backbone.channels[-1], classes, config)
         self.classifier = _head(backbone.channels[-1], classes, config)
 
+    batch_norm_frozen = False
+
+    def freeze_batch_norm(self) -> None:
+        """Keep the pretrained statistics: masked and erased images do not look like images."""
+        self.batch_norm_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> MinMaxNetwork:
+        """Training mode; frozen batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self.batch_norm_frozen:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
         return Localization(*self.localizer(self.backbone(x)[-1]))
@@ -48,7 +64,8 @@ class MinMaxNetwork(nn.Module):
     def classify(self, masked: Tensor) -> Tensor:
         """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""
         if self.config.classifier_scale < 1:
-            masked = shrink(masked, self.config.classifier_scale)
+            size = scaled((masked.shape[2], masked.shape[3]), self.config.classifier_scale)
+            masked = bilinear(masked, size)
         return self.classifier(self.backbone(masked)[-1])[1]
 
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:

@@ -7,6 +7,8 @@ small matrix products, the same bits every time on every device.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,11 +29,10 @@ def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-def shrink(x: Tensor, scale: float) -> Tensor:
-    """Resample maps to floor(scale * size); exportable, as no size becomes a Python number."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _Bilinear.apply(x, (int(x.shape[2] * scale), int(x.shape[3] * scale)))
-    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=True)
+def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """floor(scale * size) in integer arithmetic, which tracing and exporting keep dynamic."""
+    part, whole = Fraction(scale).limit_denominator(100).as_integer_ratio()
+    return size[0] * part // whole, size[1] * part // whole
 
 
 class _Bilinear(torch.autograd.Function):

@@ -1,0 +1,57 @@
+"""The entropies of Sec. 3.2, a value a sample, and the size barrier of the authors' follow-up."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """H(p, p^) of Eq. 3 and Eq. 8: -log of the true class's posterior.
+
+    Args:
+        logits: n x c.
+        labels: n, int64.
+
+    Returns:
+        n, at least 0.
+    """
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def uniform_cross_entropy(logits: Tensor) -> Tensor:
+    """H(q, p^)- of Eq. 6, q uniform: at least log c, reached when nothing can be decided.
+
+    Args:
+        logits: n x c, of the classifier on X-.
+
+    Returns:
+        n.
+    """
+    return -F.log_softmax(logits, dim=1).mean(dim=1)
+
+
+def size_barrier(mask: Tensor, t: float) -> Tensor:
+    """Keep foreground and background both non-empty (Belharbi et al. 2022, absolute sizes).
+
+    Args:
+        mask: R+, n x 1 x h x w in [0, 1].
+        t: sharpness of the barrier, above 0.
+
+    Returns:
+        n: the extended log-barrier (Kervadec et al. 2019) of -|R+| <= 0 and -|R-| <= 0, sizes as
+        fractions of the image.
+    """
+    size = mask.mean(dim=(1, 2, 3))
+    return log_barrier(-size, t) + log_barrier(size - 1, t)
+
+
+def log_barrier(z: Tensor, t: float) -> Tensor:
+    """The extended log-barrier of the constraint z <= 0: finite and differentiable everywhere."""
+    edge = -1 / t**2
+    inside = -torch.log(-z.clamp(max=edge)) / t
+    outside = t * z - math.log(1 / t**2) / t + 1 / t
+    return torch.where(z <= edge, inside, outside)

@@ -1,0 +1,124 @@
+"""One training step on one mini-batch: Algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from wsol_deploy.model.minmax import Localization, MinMaxNetwork
+from wsol_deploy.train import losses
+from wsol_deploy.train.erasing import accumulate, trust
+from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did: each loss as a mean over the batch, and the work it took.
+
+    Attributes:
+        losses: name to value.
+        passes: images forwarded through M.
+        images: images in the batch.
+        correct: images whose label M got right on the clean pass.
+    """
+
+    losses: dict[str, Tensor]
+    passes: int
+    images: int
+    correct: Tensor
+
+
+def training_step(
+    network: MinMaxNetwork,
+    x: Tensor,
+    labels: Tensor,
+    weights: LossRecipe,
+    erasing: ErasingRecipe,
+    backward: Callable[[Tensor], None],
+) -> StepReport:
+    """Accumulate the gradients of one mini-batch; the caller updates the parameters.
+
+    With the mask detached, each recursion's gradient is accumulated at once and its graph freed,
+    so the memory does not grow with u (Sec. A.1). A sample whose trust is zero stops: it is not
+    forwarded again. The clean pass always counts (Eq. 9); an erased pass counts if it is trusted
+    (line 12).
+
+    Args:
+        network: in training mode.
+        x: normalised images, n x 3 x h x w.
+        labels: n, int64.
+        weights: of the loss's terms.
+        erasing: u, sigma and whether the mask is attached to the graph.
+        backward: accumulates a scalar's gradient.
+    """
+    n, size = len(x), (x.shape[2], x.shape[3])
+    attached = erasing.mask_gradient == "attached"
+    pending: list[Tensor] = []
+    add = pending.append if attached else backward
+
+    collected = x.new_zeros(n, 1, *size)
+    erased = x
+    running = torch.arange(n, device=x.device)
+    localizer_loss = x.new_zeros(())
+    passes = 0
+    for t in range(erasing.u + 1):
+        found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
+        loss = losses.cross_entropy(found.logits, labels[running])
+        if t == 0:
+            first_loss, correct = loss.detach(), found.logits.argmax(1) == labels
+        psi = trust(
+            t, found.logits.detach(), labels[running], loss.detach(), first_loss[running],
+            erasing.sigma,
+        )  # fmt: skip
+        trusted = psi > 0
+        counted = (loss if t == 0 else loss[trusted]).sum() / n
+        add(weights.localizer * counted)
+        localizer_loss = localizer_loss + counted.detach()
+        passes += len(running)
+        with torch.set_grad_enabled(attached):
+            mask = network.mask(found if attached else _detach(found), size)
+            if erasing.u == 0:
+                collected = mask
+                break
+            running, psi, mask = running[trusted], psi[trusted], mask[trusted]
+            kept = accumulate(collected[running], psi, mask)
+            collected = collected.index_copy(0, running, kept)
+            erased = erased.index_copy(0, running, erased[running] * (1 - kept))
+        if len(running) == 0:
+            break
+
+    plus, minus = _classify(network, x * collected, x * (1 - collected))
+    foreground = losses.cross_entropy(plus, labels).mean()
+    background = losses.uniform_cross_entropy(minus).mean()
+    total = weights.foreground * foreground + weights.background * background
+    terms = {"localizer": localizer_loss, "foreground": foreground, "background": background}
+    if weights.size_barrier and attached:
+        terms["size"] = losses.size_barrier(collected, weights.barrier_t).mean()
+        total = total + weights.size_barrier * terms["size"]
+    add(total)
+    if attached:
+        backward(torch.stack(pending).sum())
+    report = {name: value.detach() for name, value in terms.items()}
+    return StepReport(report, passes, n, correct.sum())
+
+
+def _localize(network: MinMaxNetwork, x: Tensor, save_memory: bool) -> Localization:
+    if save_memory:
+        return checkpoint(network.localize, x, use_reentrant=False)
+    return network.localize(x)
+
+
+def _detach(found: Localization) -> Localization:
+    return Localization(found.class_maps.detach(), found.logits.detach())
+
+
+def _classify(network: MinMaxNetwork, plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:
+    """C on X+ and X-: one batch where batch norm allows, else each with its own statistics."""
+    if network.batch_norm_frozen:
+        first, second = network.classify(torch.cat([plus, minus])).chunk(2)
+        return first, second
+    return network.classify(plus), network.classify(minus)
