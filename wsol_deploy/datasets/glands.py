@@ -148,7 +148,9 @@ class _Interior:
 
     def __init__(self, canvas: Canvas, region: np.ndarray) -> None:
         self.unit = canvas.unit
-        self.depth = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
+        self.depth: np.ndarray = (
+            cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 5) / canvas.unit
+        )
         soft = cv2.GaussianBlur(self.depth.astype(np.float32), (0, 0), 2.5 * canvas.unit)
         self.slope = np.dstack(
             [cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)]
