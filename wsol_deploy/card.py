@@ -29,14 +29,22 @@ class SizePolicy(Part):
     """How an image is resized before the graph; masks are brought back to the original size.
 
     `native` leaves it alone; `shorter-side` and `longer-side` scale it so that side has `size`
-    pixels, keeping the ratio.
+    pixels, keeping the ratio; `exact` gives every image the one size of a fixed-shape graph.
     """
 
-    mode: Literal["native", "shorter-side", "longer-side"] = "native"
+    mode: Literal["native", "shorter-side", "longer-side", "exact"] = "native"
     size: int | None = Field(default=None, ge=MIN_SIDE)
+    height: int | None = Field(default=None, ge=MIN_SIDE)
+    width: int | None = Field(default=None, ge=MIN_SIDE)
+
+    def __str__(self) -> str:
+        exact = f"{self.height} x {self.width}" if self.height else ""
+        return " ".join(str(part) for part in (self.mode, self.size, exact) if part)
 
     def target(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) the graph sees for an image of this size; never under 32 a side."""
+        if self.height and self.width:
+            return self.height, self.width
         if self.mode == "native" or self.size is None:
             scale = 1.0
         elif self.mode == "shorter-side":
@@ -47,13 +55,17 @@ class SizePolicy(Part):
 
 
 class ImageInput(Part):
-    """The graph's input `image`: uint8, N x H x W x 3, RGB; normalisation lives in the graph."""
+    """The graph's input `image`: uint8, N x H x W x 3, RGB; normalisation lives in the graph.
+
+    `batch` is None where N is free, as it is unless the export fixed it.
+    """
 
     name: str = "image"
     layout: str = "NHWC"
     dtype: str = "uint8"
     colour: str = "RGB"
     min_side: int = MIN_SIDE
+    batch: int | None = Field(default=None, ge=1)
     size: SizePolicy = SizePolicy()
 
 

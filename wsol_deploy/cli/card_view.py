@@ -26,8 +26,7 @@ def print_card(path: Path, card: ModelCard) -> None:
 
 
 def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
-    size = card.input.size
-    policy = size.mode if size.size is None else f"{size.mode} {size.size}"
+    batch = card.input.batch or "N"
     counts = ", ".join(f"{split} {count}" for split, count in card.data.images.items() if count)
     trust = card.trust
     return [
@@ -38,7 +37,11 @@ def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
         ("description", card.description),
         ("author", card.author),
         ("licence", card.licence),
-        ("input", f"uint8, N x H x W x 3, RGB, sides from {card.input.min_side}; size: {policy}"),
+        (
+            "input",
+            f"uint8, {batch} x H x W x 3, RGB, sides from {card.input.min_side}; "
+            f"size: {card.input.size}",
+        ),
         ("outputs", "\n".join(f"{name}: {text}" for name, text in card.outputs.items())),
         ("threshold", f"{card.threshold.value:.3f} ({card.threshold.chosen_on})"),
         (

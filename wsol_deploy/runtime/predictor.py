@@ -13,6 +13,7 @@ from wsol_deploy.artifacts import format_of, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime.backend import Backend
+from wsol_deploy.runtime.fixed_batch import FixedBatch
 from wsol_deploy.runtime.postprocess import NO_POST, PostProcess
 from wsol_deploy.runtime.prediction import Prediction
 from wsol_deploy.runtime.trust import assess
@@ -56,6 +57,8 @@ def load(
         from wsol_deploy.runtime.torch_backend import TorchBackend
 
         backend = TorchBackend(path, kind, card, device, outputs, trust=trust, threads=threads)
+    if card.input.batch:
+        backend = FixedBatch(backend, card.input.batch)
     return Predictor(path, card, backend)
 
 
