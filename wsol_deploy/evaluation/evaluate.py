@@ -94,12 +94,14 @@ def _metrics(
         found[name] = Metric(float(rows[0]), low, high, int(model[DEFINITIONS[name].images][0]))
     labelled = [result for result in images if result.label_probability is not None]
     if len(classes) == 2 and len({result.label for result in labelled}) == 2:
-        second = np.array([result.label == classes[1] for result in labelled])
-        own = np.array([result.label_probability for result in labelled])
-        found["auroc"] = Metric(
-            auroc(np.where(second, own, 1 - own), second), None, None, len(labelled)
-        )
+        found["auroc"] = Metric(_auroc(labelled, classes[1]), None, None, len(labelled))
     return {name: found[name] for name in DEFINITIONS if name in found}
+
+
+def _auroc(images: Sequence[ImageResult], second: str) -> float:
+    positive = np.array([result.label == second for result in images])
+    own = np.array([result.label_probability for result in images], dtype=np.float64)
+    return auroc(np.where(positive, own, 1 - own).round(6), positive)
 
 
 def _baselines(
