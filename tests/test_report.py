@@ -39,7 +39,8 @@ class Page(HTMLParser):
                 (self.images if tag == "img" else self.links).append(value)
 
     def handle_data(self, data) -> None:
-        self.text += data
+        if self.tags[-1:] != ["style"]:
+            self.text += data
 
 
 def pairs(folder: Folder, count: int = 12, masks: bool = True, boxes: bool = False):

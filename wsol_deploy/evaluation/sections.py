@@ -22,7 +22,8 @@ from wsol_deploy.evaluation.pixels import THRESHOLDS, precision_recall
 from wsol_deploy.evaluation.results import Evaluation, ImageResult, Metric
 
 LISTED = 200
-HEADLINE = ("f1_plus", "f1_minus", "max_box_acc", "top1_loc", "pxap", "error")
+WITH_MASKS = ("f1_plus", "f1_minus", "pxap", "error")
+WITHOUT_MASKS = ("max_box_acc", "top1_loc", "error")
 CONSTANTS = (
     ("all-ones", "A mask that is foreground everywhere."),
     ("centre-box", "A centred box of the image's shape with half its area."),
@@ -52,16 +53,22 @@ PER_IMAGE = {
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The first numbers to read, each with its best constant row."""
-    cards = []
-    for name in [key for key in HEADLINE if key in evaluation.metrics][:4]:
-        constant = _best_constant(evaluation, name)
-        under = "" if constant is None else f"{constant[0]} {percent(constant[1])}"
-        cards.append(
-            f"<li><span>{escape(DEFINITIONS[name].title)}</span>"
-            f"<b>{percent(evaluation.metrics[name].value)}<i>%</i></b><small>{under}</small></li>"
-        )
+    """The first numbers to read, each with its best constant row, marked where that is better."""
+    names = WITH_MASKS if "f1_plus" in evaluation.metrics else WITHOUT_MASKS
+    cards = [_card(evaluation, name) for name in names if name in evaluation.metrics]
     return f'<ul class="cards">{"".join(cards)}</ul>'
+
+
+def _card(evaluation: Evaluation, name: str) -> str:
+    value, definition = evaluation.metrics[name].value, DEFINITIONS[name]
+    row, constant = _best_constant(evaluation, name) or ("", value)
+    beaten = constant < value if definition.lower_is_better else constant > value
+    style = ' class="bad" title="a constant row is better"' if beaten else ""
+    under = f"<small>{escape(row)} {percent(constant)}</small>" if row else ""
+    return (
+        f"<li><span>{escape(definition.title)}</span>"
+        f"<b{style}>{percent(value)}<i>%</i></b>{under}</li>"
+    )
 
 
 def _best_constant(evaluation: Evaluation, name: str) -> tuple[str, float] | None:
