@@ -104,7 +104,7 @@ def test_ignored_pixels_are_left_out() -> None:
     assert pxap(score_histogram(scores, truth, ignored)) == pytest.approx(1.0)
 
 
-@settings(max_examples=300)
+@settings(deadline=None)
 @given(
     arrays(
         np.float32,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation import SheetRow, contact_sheet, evaluate, pictures
-from wsol_deploy.evaluation.report import Shown, choose, write_report
+from wsol_deploy.evaluation.report import Shown, choose, sheet_row, write_report
 
 RIGHT = [0.9, 0.1]
 
@@ -214,6 +214,15 @@ def test_the_contact_sheet_has_a_column_for_each_picture(tmp_path, truth):
         columns = 3 if truth is None else 4
         assert sheet.width == 12 + columns * 272
         assert sheet.height > 3 * 195
+
+
+def test_a_row_of_the_sheet_from_the_gallery(folder):
+    found = pairs(folder)
+    evaluation = evaluate(found, CLASSES, 0.5)
+    row = sheet_row(Shown(*found[1], evaluation.images[1]), 0.5)
+    assert row.caption.startswith("image <01> & co.png     malignant     taken for benign     F1+ ")
+    assert row.truth is not None
+    assert row.image.shape == (HEIGHT, WIDTH, 3)
 
 
 def test_an_empty_contact_sheet_is_refused(tmp_path):

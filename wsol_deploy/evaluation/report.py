@@ -43,6 +43,32 @@ def choose(evaluation: Evaluation, each: int = EACH) -> dict[str, list[ImageResu
     return {name: group for name, group in groups.items() if group}
 
 
+def sheet_row(shown: Shown, threshold: float) -> SheetRow:
+    """The image as a row of the contact sheet.
+
+    Raises:
+        ImageError: the image or its mask cannot be read.
+    """
+    scores, result = shown.prediction.probability, shown.result
+    parts = [result.name, result.label]
+    if result.predicted not in (None, result.label):
+        parts.append(f"taken for {result.predicted}")
+    return SheetRow(
+        image=shown.sample.read_image(),
+        probability=scores,
+        threshold=threshold,
+        caption="     ".join([*parts, *_scores(result)]),
+        truth=truth_of(shown.sample, scores.shape),
+        boxes=shown.sample.boxes,
+    )
+
+
+def _scores(result: ImageResult) -> list[str]:
+    titles = {"f1_plus": "F1+", "f1_minus": "F1-", "box_iou": "box IoU"}
+    values = {title: getattr(result, key) for key, title in titles.items()}
+    return [f"{title} {percent(value)}" for title, value in values.items() if value is not None]
+
+
 def write_report(
     path: Path | str,
     evaluation: Evaluation,
@@ -106,16 +132,8 @@ def _legend(gallery: Sequence[Shown]) -> str:
 
 
 def _row(shown: Shown, threshold: float) -> str:
-    scores = shown.prediction.probability
-    row = SheetRow(
-        image=shown.sample.read_image(),
-        probability=scores,
-        threshold=threshold,
-        truth=truth_of(shown.sample, scores.shape),
-        boxes=shown.sample.boxes,
-    )
-    cells = [(kind, cell) for kind, cell in zip(COLUMNS, row.cells(), strict=True)]
-    images = [_picture(kind, cell, shown.sample.name) for kind, cell in cells if cell is not None]
+    pairs = zip(COLUMNS, sheet_row(shown, threshold).cells(), strict=True)
+    images = [_picture(kind, cell, shown.sample.name) for kind, cell in pairs if cell is not None]
     return (
         f'<figure class="pictures n{len(images)}"><figcaption>{_caption(shown.result)}'
         f"</figcaption>{''.join(images)}</figure>"
@@ -138,9 +156,7 @@ def _caption(result: ImageResult) -> str:
     parts = [f"<b>{escape(result.name)}</b>", label]
     if result.label_probability is not None:
         parts.append(f"p(label) {result.label_probability:.2f}")
-    for key, title in (("f1_plus", "F1+"), ("f1_minus", "F1-"), ("box_iou", "box IoU")):
-        if getattr(result, key) is not None:
-            parts.append(f"{title} {percent(getattr(result, key))}")
+    parts += _scores(result)
     if result.flagged:
         parts.append("flagged for review")
     return " &nbsp;·&nbsp; ".join(parts)
