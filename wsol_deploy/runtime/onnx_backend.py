@@ -85,6 +85,8 @@ def _open(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = threads or 0
+    # Idle threads that spin take the cores that decode and write.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A pattern is kept for every input shape ever seen: memory would grow with the sizes met.
     options.enable_mem_pattern = False
     providers: list[Any] = [CPU]

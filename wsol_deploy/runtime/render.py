@@ -44,10 +44,11 @@ def overlay(image: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.
 
 
 def tint(image: np.ndarray, values: np.ndarray, colours: int = HEAT) -> np.ndarray:
-    """Values in [0, 1] (float32, H x W) as colours laid over the image; RGB uint8."""
+    """Values in [0, 1] (float32, H x W) as colours over a grey copy of the image; RGB uint8."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     colour = cv2.cvtColor(cv2.applyColorMap(levels, colours), cv2.COLOR_BGR2RGB)
-    return cv2.addWeighted(image, 1 - STRENGTH, colour, STRENGTH, 0)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(grey, 1 - STRENGTH, colour, STRENGTH, 0)
 
 
 def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
