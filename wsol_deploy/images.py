@@ -9,18 +9,42 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.errors import ImageError
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm .jp2 .tga".split()
-)
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".tga",
+))  # fmt: skip
 PILLOW_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 MAX_PIXELS = int(os.environ.get("WSOL_MAX_PIXELS", PILLOW_LIMIT))
 if MAX_PIXELS > PILLOW_LIMIT:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2 + 1
+# Files are recognised by their content; these formats only, none of which runs another program.
+PLUGINS = (
+    JpegImagePlugin.JpegImageFile, PngImagePlugin.PngImageFile, WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile, BmpImagePlugin.BmpImageFile, BmpImagePlugin.DibImageFile,
+    GifImagePlugin.GifImageFile, PpmImagePlugin.PpmImageFile,
+    Jpeg2KImagePlugin.Jpeg2KImageFile, TgaImagePlugin.TgaImageFile,
+)  # fmt: skip
+FORMATS = [plugin.format for plugin in PLUGINS]
+ORIENTATION = 0x0112
+TURNED = (5, 6, 7, 8)
 MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I", "F")
 
 
@@ -49,7 +73,7 @@ def read(source: Path | str | bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as image:
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(
                         f"{where}: {image.width} x {image.height} pixels is over the limit of "
@@ -68,10 +92,28 @@ def read(source: Path | str | bytes) -> np.ndarray:
         raise ImageError(f"{where}: damaged or cut short ({error})") from error
 
 
+def size(path: Path | str) -> tuple[int, int]:
+    """(height, width) of an image as `read` gives it, from the file's header alone.
+
+    Raises:
+        ImageError: the header cannot be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                turned = image.getexif().get(ORIENTATION) in TURNED
+    except Exception as error:  # a damaged header fails in as many ways as there are plugins
+        raise ImageError(f"{path}: its header cannot be read ({error})") from error
+    return (width, height) if turned else (height, width)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in MODES_16_BIT:
         values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
+        high = values.max(initial=0)
+        top = 65535.0 if high > 255 else 1.0 if image.mode == "F" and high <= 1 else 255.0
         scaled = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).round().astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

@@ -11,14 +11,12 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
-
+from wsol_deploy import images
 from wsol_deploy.batch.sources import Item
 from wsol_deploy.card import SizePolicy
+from wsol_deploy.errors import ImageError
 
 BATCHES_AHEAD = 16
-ORIENTATION = 0x0112
-TURNED = (5, 6, 7, 8)
 
 
 def plan(
@@ -51,10 +49,6 @@ def plan(
 def _graph_size(path: Path, policy: SizePolicy) -> tuple[int, int] | None:
     """(height, width) the graph will see, from the file's header; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(ORIENTATION) in TURNED:
-                width, height = height, width
-    except Exception:  # a damaged header fails in as many ways as Pillow has plugins
+        return policy.target(*images.size(path))
+    except ImageError:
         return None
-    return policy.target(height, width)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from wsol_deploy.batch.writers import Writers
 from wsol_deploy.errors import ImageError
 from wsol_deploy.runtime import Predictor
 
+LARGE = 16_000_000
 STAGES = ("decode", "predict", "write")
 UNWRITABLE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
@@ -59,13 +63,15 @@ class Stages:
         self._options = options
         self._writers = writers
         self._folder = folder
+        self._alone = threading.Lock()  # large images are decoded one at a time
 
     def decode(self, item: Item) -> Work:
         """Read the file and bring it to the size the graph sees."""
         start = time.perf_counter()
         try:
-            image = images.read(item.path)
-            graph_input = self._predictor.prepare(image)
+            with self._alone if _is_large(item.path) else nullcontext():
+                image = images.read(item.path)
+                graph_input = self._predictor.prepare(image)
         except ImageError as error:
             return Work(item, failed=str(error).removeprefix(f"{item.path}: "))
         needs_size = self._options.instances or "geojson" in self._options.save
@@ -135,6 +141,14 @@ class Stages:
             image=work.image,
         )
         return Page(work.item.name, work.item.path, prediction, work.pixel_size)
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        height, width = images.size(path)
+    except ImageError:
+        return False
+    return height * width > LARGE
 
 
 def _pixels(work: Work) -> np.ndarray:
