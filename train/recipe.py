@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from wsol_deploy.card import MIN_SIDE, SizePolicy
+from wsol_deploy.model.config import ModelConfig
 
 
 class Part(BaseModel):
@@ -43,3 +46,139 @@ class ErasingRecipe(Part):
     u: int = Field(default=4, ge=0)
     sigma: float = Field(default=10.0, gt=0)
     mask_gradient: Literal["detached", "attached"] = "detached"
+
+
+class SizeRecipe(Part):
+    """How images are resized before anything else; stored in the card as its size policy.
+
+    Attributes:
+        mode: `native`, `shorter-side` or `longer-side`.
+        size: pixels of that side.
+    """
+
+    mode: Literal["native", "shorter-side", "longer-side"] = "native"
+    size: int | None = Field(default=None, ge=MIN_SIDE)
+
+    @model_validator(mode="after")
+    def _complete(self) -> SizeRecipe:
+        if (self.mode == "native") != (self.size is None):
+            raise ValueError("give size with shorter-side or longer-side, and only with them")
+        return self
+
+    @property
+    def policy(self) -> SizePolicy:
+        """The same for the card."""
+        return SizePolicy(mode=self.mode, size=self.size)
+
+
+class DataRecipe(Part):
+    """Which images are for what, and how training images are varied.
+
+    Attributes:
+        split, group_column, valid_fraction, test_fraction: see `datasets.open_dataset`.
+        size: of all images, in training and in production.
+        crop: side of the random square taken of a training image; images smaller than it are
+            reflected at their borders.
+        reflect_pad: the crop may lie over the border by this share of each side, reflected.
+        horizontal_flip, vertical_flip: with probability 1/2.
+        rotate: by a random multiple of 90 degrees.
+        brightness, contrast, saturation: factors drawn from [1 - value, 1 + value].
+        hue: shift drawn from [-value, value], in turns of the colour circle.
+        workers: threads that read and augment ahead; 0 does it between the steps.
+    """
+
+    split: Literal["auto", "official", "paper", "stratified", "hash"] = "auto"
+    group_column: str | None = None
+    valid_fraction: float = Field(default=0.2, ge=0, lt=1)
+    test_fraction: float | None = Field(default=None, ge=0, lt=1)
+    size: SizeRecipe = SizeRecipe()
+    crop: int = Field(default=224, ge=MIN_SIDE)
+    reflect_pad: float = Field(default=0.0, ge=0, le=1)
+    horizontal_flip: bool = True
+    vertical_flip: bool = False
+    rotate: bool = False
+    brightness: float = Field(default=0.0, ge=0)
+    contrast: float = Field(default=0.0, ge=0)
+    saturation: float = Field(default=0.0, ge=0)
+    hue: float = Field(default=0.0, ge=0, le=0.5)
+    workers: int = Field(default=2, ge=0)
+
+
+class OptimRecipe(Part):
+    """How the weights are updated. Defaults are the paper's (B.2).
+
+    Attributes:
+        optimizer: `sgd` or `adamw`.
+        lr: learning rate of the backbone.
+        head_lr_factor: the heads learn this many times as fast.
+        momentum, nesterov: of sgd.
+        weight_decay: over all weights.
+        clip: largest norm of the gradient; 0 is no clipping.
+        batch_size: images forwarded at once, on each device.
+        accumulate: batches whose gradients make one update.
+        epochs: passes over the training images.
+        schedule: `step` (times gamma each step_epochs), `cosine` (down to min_lr), or `onecycle`
+            (up from lr/25 in the first 30 %, then cosine down to min_lr).
+        step_epochs, gamma: of the schedule `step`.
+        min_lr: the learning rate never falls below it.
+        warmup_epochs: the rate rises linearly from a tenth over these epochs.
+        background_start_epoch: before it the loss on X- (Eq. 6) counts nothing.
+        background_ramp_epochs: from there its weight rises linearly over these epochs.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = Field(default=0.001, gt=0)
+    head_lr_factor: float = Field(default=1.0, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=1e-5, ge=0)
+    clip: float = Field(default=0.0, ge=0)
+    batch_size: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    epochs: int = Field(default=400, ge=1)
+    schedule: Literal["step", "cosine", "onecycle"] = "step"
+    step_epochs: int = Field(default=40, ge=1)
+    gamma: float = Field(default=0.1, gt=0, le=1)
+    min_lr: float = Field(default=1e-7, ge=0)
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    background_start_epoch: int = Field(default=0, ge=0)
+    background_ramp_epochs: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OptimRecipe:
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("nesterov needs momentum; set nesterov to false")
+        return self
+
+
+class TrainingRecipe(Part):
+    """How the training runs.
+
+    Attributes:
+        batch_norm: `train`, or `frozen` at the statistics the backbone came with.
+        ema: decay of the running mean of the weights that is validated and saved; 0 is none.
+        precision: `float32`, `bf16`, or `fp16` with a loss scaler.
+        channels_last: memory layout of the convolutions.
+        seed: of the split, the heads, the order, the augmentation and the dropout.
+        max_steps: stop after so many updates; 0 is no limit.
+        patience: stop after so many epochs without a better validation; 0 never does.
+    """
+
+    batch_norm: Literal["train", "frozen"] = "train"
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    channels_last: bool = False
+    seed: int = Field(default=0, ge=0)
+    max_steps: int = Field(default=0, ge=0)
+    patience: int = Field(default=0, ge=0)
+
+
+class Recipe(Part):
+    """Everything that decides a training, but the images."""
+
+    data: DataRecipe = DataRecipe()
+    model: ModelConfig = ModelConfig()
+    loss: LossRecipe = LossRecipe()
+    erasing: ErasingRecipe = ErasingRecipe()
+    optim: OptimRecipe = OptimRecipe()
+    training: TrainingRecipe = TrainingRecipe()

@@ -1,7 +1,162 @@
+"""`wsol train`: from labelled images to checkpoints."""
+
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wsol_deploy.cli.options import Data, Device, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from wsol_deploy.datasets import Dataset
+    from wsol_deploy.train.loop import Outcome
+    from wsol_deploy.train.recipe import Recipe
+
+INTERRUPTED = 130
+Flag = dict[str, Any]
+
+
+def train(
+    data: Data,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="default, quickstart, paper-glas, paper-cub5, or a TOML file.", show_default=False
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A recipe's key=value, as in optim.lr=0.01; repeatable."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="minmax, or another row of the paper's Table 1.")
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="resnet18, mobilenet_v2, efficientnet_lite0, any timm model, ..."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The backbone's start: imagenet, none, or a file.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="auto, official, paper, stratified or hash.")
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(help="CSV column; images of one group never straddle splits."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything drawn.")] = None,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The run's folder. Default: a new one in runs/."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with the run in --output, else with the newest."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train on images with a label each; masks are never used for training.
+
+    Example: wsol train photos/ --epochs 20
+    """
+    from wsol_deploy.errors import MissingExtra
+
+    try:
+        from wsol_deploy.train.loop import train as run_training
+    except ImportError as error:
+        raise MissingExtra("Training", "train") from error
+    from wsol_deploy.batch.interrupt import interruptible
+    from wsol_deploy.runtime.devices import resolve as resolve_device
+    from wsol_deploy.train.world import join
+
+    flags: Flag = {
+        "model.method": method, "model.backbone": backbone, "model.weights": weights,
+        "data.split": split, "data.group_column": group_column, "optim.epochs": epochs,
+        "optim.batch_size": batch_size, "training.max_steps": max_steps, "training.seed": seed,
+    }  # fmt: skip
+    with interruptible() as asked, join(resolve_device(device)) as world:
+        from wsol_deploy.train import folders
+
+        if resume:
+            folder = folders.resumed(output)
+            chosen = folders.stored_recipe(folder, recipe, set_ or [], flags)
+        else:
+            chosen = folders.chosen_recipe(recipe, set_ or [], flags)
+            folder = Path(world.agree(str(output or folders.new(chosen, data))))
+        dataset = _open(data, chosen)
+        if world.leads:
+            folders.prepare(folder, chosen, resume=resume, overwrite=overwrite)
+        world.wait()
+        _announce(folder, chosen, dataset, str(world.device), quiet or not world.leads)
+        outcome = run_training(chosen, dataset, folder, world=world, stop=asked.is_set, quiet=quiet)
+        if world.leads:
+            _finish(outcome, data, dataset, str(world.device), quiet)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _open(data: Path, recipe: Recipe) -> Dataset:
+    from wsol_deploy.datasets import open_dataset
+
+    return open_dataset(
+        data,
+        split=recipe.data.split,
+        seed=recipe.training.seed,
+        group_column=recipe.data.group_column,
+        valid_fraction=recipe.data.valid_fraction,
+        test_fraction=recipe.data.test_fraction,
+    )
+
+
+def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet: bool) -> None:
+    if quiet:
+        return
+    counts = ", ".join(f"{len(dataset.subset(one))} {one}" for one in ("train", "valid", "test"))
+    print(
+        f"{dataset.name}: {len(dataset.classes)} classes; {counts}\n"
+        f"{recipe.model.method} on {recipe.model.backbone}, {device}; run {folder}",
+        file=sys.stderr,
+    )
+
+
+def _finish(outcome: Outcome, data: Path, dataset: Dataset, device: str, quiet: bool) -> None:
+    from wsol_deploy.runs import BEST
+
+    folder, at = outcome.folder, outcome.position
+    if outcome.interrupted:
+        print(
+            f"stopped and saved in epoch {at.epoch + 1} after step {at.steps}; "
+            f"go on with: wsol train {data} --resume -o {folder}",
+            file=sys.stderr,
+        )
+        return
+    from wsol_deploy.train.finish import calibrate_checkpoint
+
+    card = calibrate_checkpoint(folder / BEST, dataset, device)
+    print(folder)
+    if quiet:
+        return
+    for found in card.metrics:
+        values = ", ".join(f"{name} {value:.1%}" for name, value in found.values.items())
+        print(f"validation, {found.images} images: {values}", file=sys.stderr)
+    print(
+        f"best epoch {at.best_epoch + 1}; threshold {card.threshold.value:g} "
+        f"({card.threshold.chosen_on})\n"
+        f"next: wsol export -m {folder} --format onnx   ·   wsol evaluate {data} -m {folder}",
+        file=sys.stderr,
+    )
+
 
 def register(app: typer.Typer) -> None:
-    pass
+    """Add the command."""
+    app.command(rich_help_panel="Make")(train)

@@ -1,0 +1,68 @@
+"""Random variants of a training image, a pure function of the image and the random generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from wsol_deploy.train.recipe import DataRecipe
+
+
+def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> Tensor:
+    """Crop, flip, turn and jitter.
+
+    Args:
+        image: uint8, H x W x 3, any H and W.
+        recipe: what to vary.
+        rng: the only source of chance.
+
+    Returns:
+        uint8, 3 x crop x crop.
+    """
+    rows, columns = (
+        _window(side, recipe.crop, recipe.reflect_pad, rng) for side in image.shape[:2]
+    )
+    if recipe.horizontal_flip and rng.random() < 0.5:
+        columns = columns[::-1]
+    if recipe.vertical_flip and rng.random() < 0.5:
+        rows = rows[::-1]
+    patch = image[rows[:, None], columns[None, :]]
+    if recipe.rotate:
+        patch = np.rot90(patch, rng.integers(4))
+    tensor = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
+    return _jitter(tensor, recipe, rng)
+
+
+def _window(side: int, crop: int, pad: float, rng: np.random.Generator) -> np.ndarray:
+    """Pixels of one side under a random crop, reflected where it reaches over the border."""
+    border = round(pad * side)
+    room = side + 2 * border - crop
+    start = int(rng.integers(room + 1)) - border if room > 0 else (side - crop) // 2
+    return reflect(np.arange(start, start + crop), side)
+
+
+def reflect(index: np.ndarray, side: int) -> np.ndarray:
+    """Indices into [0, side) for any integers: reflected at the border pixels, which are not
+    repeated, as often as needed."""
+    period = max(2 * (side - 1), 1)
+    index = index % period
+    return np.where(index < side, index, period - index)
+
+
+def _jitter(image: Tensor, recipe: DataRecipe, rng: np.random.Generator) -> Tensor:
+    changes: list[tuple[Callable[[Tensor, float], Tensor], float, float]] = [
+        (F.adjust_brightness, 1, recipe.brightness),
+        (F.adjust_contrast, 1, recipe.contrast),
+        (F.adjust_saturation, 1, recipe.saturation),
+        (F.adjust_hue, 0, recipe.hue),
+    ]
+    for at in rng.permutation(len(changes)):
+        change, middle, spread = changes[at]
+        if spread > 0:
+            drawn = rng.uniform(middle - spread, middle + spread)
+            image = change(image, drawn if middle == 0 else max(drawn, 0.0))
+    return image

@@ -1,0 +1,102 @@
+"""What a training shows: a progress bar on a terminal, else a line an epoch in the log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+NOT_LOSSES = ("error", "passes")
+
+
+class Display:
+    """Shows losses, validation error, images a second and the time left.
+
+    Args:
+        quiet: show nothing.
+        epochs: of the whole training.
+        updates: of an epoch.
+    """
+
+    def __init__(self, quiet: bool, epochs: int, updates: int) -> None:
+        self._epochs, self._updates = epochs, updates
+        self._images = self._seconds = 0.0
+        self._valid = ""
+        console = Console(stderr=True)
+        self._bar = None
+        if not quiet and console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[numbers]}", style="dim"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._bar.add_task("training", total=epochs * updates, numbers="")
+
+    def __enter__(self) -> Display:
+        if self._bar is not None:
+            self._bar.start()
+        self._last = time.perf_counter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def speed(self) -> float:
+        """Training images a second since the epoch began."""
+        return self._images / self._seconds if self._seconds else 0.0
+
+    def begin(self) -> None:
+        """An epoch begins; its speed is measured from here."""
+        self._images = self._seconds = 0.0
+        self._last = time.perf_counter()
+
+    def update(self, epoch: int, step: int, images: int, means: dict[str, float]) -> None:
+        """After each update.
+
+        Args:
+            epoch, step: where the training stands, from 0.
+            images: in the update.
+            means: over the epoch so far.
+        """
+        now = time.perf_counter()
+        self._seconds += now - self._last
+        self._images += images
+        self._last = now
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=epoch * self._updates + step,
+                description=f"epoch {epoch + 1}/{self._epochs}",
+                numbers=f"{_losses(means)}{self._valid} · {self.speed:.1f} images/s",
+            )
+
+    def epoch(self, row: dict[str, Any], best: bool) -> None:
+        """After each validation, with the epoch's row of metrics.csv."""
+        if row.get("valid_error") is not None:
+            self._valid = f" · valid error {row['valid_error']:.1%}"
+        losses = {name: row[name] for name in row if name.startswith("train_")}
+        means = {name.removeprefix("train_"): value for name, value in losses.items()}
+        logger.log(
+            logging.DEBUG if self._bar is not None else logging.INFO,
+            "epoch %d/%d  %s%s · %.1f images/s%s",
+            row["epoch"], self._epochs, _losses(means), self._valid, self.speed,
+            " · best" if best else "",
+        )  # fmt: skip
+
+
+def _losses(means: dict[str, float]) -> str:
+    return " ".join(f"{k} {v:.3f}" for k, v in means.items() if k not in NOT_LOSSES)

@@ -1,0 +1,112 @@
+"""A run's folder: its name, its recipe, and what may be replaced in it."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from wsol_deploy import runs
+from wsol_deploy.errors import UsageError
+from wsol_deploy.train.logs import METRICS, TENSORBOARD
+from wsol_deploy.train.recipe import Recipe
+from wsol_deploy.train.recipe_file import load_recipe, parse, to_toml
+from wsol_deploy.train.state import FILE as STATE
+
+RECIPE = "recipe.toml"
+OURS = (RECIPE, runs.BEST, runs.LAST, STATE, METRICS, TENSORBOARD, runs.EXPORT_FOLDER)
+LENGTHS = ("optim.epochs", "training.max_steps")
+
+
+def new(recipe: Recipe, data: Path) -> Path:
+    """A folder that does not exist, named by time, method and data."""
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model.method}-{data.resolve().stem}"
+    names = (name if number == 1 else f"{name}-{number}" for number in range(1, 1000))
+    return next(path for path in map(runs.root().joinpath, names) if not path.exists())
+
+
+def chosen_recipe(name: str | None, overrides: Sequence[str], flags: Mapping[str, Any]) -> Recipe:
+    """The recipe of a new run; options of the command line win over `--set`. Raises UsageError."""
+    return _with(load_recipe(name or "default", overrides), flags)
+
+
+def stored_recipe(
+    folder: Path, name: str | None, overrides: Sequence[str], flags: Mapping[str, Any]
+) -> Recipe:
+    """The recipe of a run to go on with; only its length may change.
+
+    Raises:
+        UsageError: another change is asked for.
+    """
+    stored = load_recipe(folder / RECIPE)
+    if name is not None or overrides:
+        raise UsageError(f"--resume takes the recipe of {folder}; leave out --recipe and --set")
+    changed = {key: value for key, value in flags.items() if value is not None}
+    wanted = _with(stored, {k: v for k, v in changed.items() if k not in LENGTHS})
+    if wanted != stored:
+        raise UsageError(
+            f"--resume takes the recipe of {folder}; only --epochs and --max-steps may change"
+        )
+    lengths = {key: changed.get(key) for key in LENGTHS}
+    if lengths["training.max_steps"] is None:
+        lengths["training.max_steps"] = 0
+    return _with(stored, lengths)
+
+
+def resumed(output: Path | None) -> Path:
+    """The run to go on with: the one named, else the newest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if output is not None:
+        folder = output if output.is_dir() else runs.root() / output
+        if not (folder / RECIPE).is_file():
+            raise UsageError(f"{output}: no run to go on with (no {RECIPE} in it)")
+        return folder
+    started = list(runs.root().glob(f"*/{RECIPE}"))
+    if not started:
+        raise UsageError(f"{runs.root()}: no run to go on with; name one with --output")
+    return max(started, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def prepare(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder and write the recipe into it.
+
+    Raises:
+        UsageError: something is there and may not be replaced.
+        OSError: it cannot be written.
+    """
+    if not resume and folder.exists():
+        _clear(folder, overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; name a folder for the run")
+    if not any(folder.iterdir()):
+        return
+    if not (folder / RECIPE).is_file():
+        raise UsageError(f"{folder}: holds something that is no run; name another folder")
+    if not overwrite:
+        raise UsageError(f"{folder}: holds a run; use --resume, --overwrite, or another --output")
+    for name in OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _with(recipe: Recipe, flags: Mapping[str, Any]) -> Recipe:
+    document = tomllib.loads(to_toml(recipe))
+    for key, value in flags.items():
+        if value is not None:
+            section, _, name = key.partition(".")
+            document[section][name] = value
+    return parse(document, "options")

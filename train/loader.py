@@ -1,0 +1,208 @@
+"""Training and validation images as batches, read and augmented ahead of the steps."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsol_deploy import images
+from wsol_deploy.card import SizePolicy
+from wsol_deploy.datasets.base import Sample
+from wsol_deploy.errors import DataError, ImageError
+from wsol_deploy.train.augment import augment
+from wsol_deploy.train.recipe import DataRecipe
+
+CACHE_LIMIT = 8 << 30
+AHEAD = 3
+T, R = TypeVar("T"), TypeVar("R")
+
+
+class Batch(NamedTuple):
+    """Images (uint8, n x 3 x h x w), labels (int64, n) and the samples' numbers."""
+
+    x: Tensor
+    labels: Tensor
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which of several processes this one is."""
+
+    rank: int = 0
+    size: int = 1
+
+
+class Images:
+    """Samples' pixels at the recipe's size, kept decoded in memory as long as they fit.
+
+    Args:
+        samples: the images.
+        policy: how they are resized.
+        limit: bytes to keep; None for a quarter of the free memory, at most 8 GiB.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], policy: SizePolicy, limit: int | None = None
+    ) -> None:
+        self.samples = samples
+        self._policy = policy
+        self._room = _free_memory() // 4 if limit is None else limit
+        self._kept: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8, H x W x 3.
+
+        Raises:
+            DataError: the image cannot be read.
+        """
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        try:
+            pixels = images.fit(self.samples[index].read_image(), self._policy)
+        except ImageError as error:
+            raise DataError(f"{error}; repair it or take it out of the data set") from error
+        with self._lock:
+            if index not in self._kept and pixels.nbytes <= self._room:
+                self._room -= pixels.nbytes
+                self._kept[index] = pixels
+        return pixels
+
+
+class TrainLoader:
+    """Updates of an epoch, each a list of batches.
+
+    The order of an epoch depends on (seed, epoch), the variant of an image on
+    (seed, epoch, image): not on the threads, the other images, or where a run was resumed. The
+    last update keeps what is left. With several processes each takes every size-th image of an
+    update.
+
+    Args:
+        images: of the training.
+        recipe: augmentation and threads.
+        batch_size: images a batch.
+        accumulate: batches an update.
+        seed: of order and augmentation.
+        share: this process.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        recipe: DataRecipe,
+        batch_size: int,
+        accumulate: int = 1,
+        seed: int = 0,
+        share: Share = Share(),
+    ) -> None:
+        self._images, self._recipe = images, recipe
+        self._batch_size, self._seed, self._share = batch_size, seed, share
+        self._update_size = batch_size * accumulate * share.size
+
+    def __len__(self) -> int:
+        """Updates an epoch."""
+        return -(-len(self._images) // self._update_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
+        """The updates of an epoch from number `start` on: images of all processes, and batches.
+
+        Raises:
+            DataError: an image cannot be read.
+        """
+        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._images))
+        updates = [
+            order[first : first + self._update_size]
+            for first in range(start * self._update_size, len(order), self._update_size)
+        ]
+        plans = [self._batches(update) for update in updates]
+        stream = ahead(
+            lambda index: self._variant(epoch, index),
+            [batch for plan in plans for batch in plan],
+            self._recipe.workers,
+        )
+        for update, plan in zip(updates, plans, strict=True):
+            yield len(update), (self._collect(*found) for found in islice(stream, len(plan)))
+
+    def _batches(self, update: np.ndarray) -> list[list[int]]:
+        own = update[self._share.rank :: self._share.size].tolist()
+        return [own[at : at + self._batch_size] for at in range(0, len(own), self._batch_size)]
+
+    def _variant(self, epoch: int, index: int) -> Tensor:
+        rng = np.random.default_rng([self._seed, epoch, index])
+        return augment(self._images[index], self._recipe, rng)
+
+    def _collect(self, indices: list[int], variants: list[Tensor]) -> Batch:
+        return _batch(self._images, indices, torch.stack(variants))
+
+
+def whole_images(
+    images: Images, batch_size: int, workers: int = 0, share: Share = Share()
+) -> Iterator[Batch]:
+    """Every image once, whole, in order; neighbours of one size share a batch.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    own = range(share.rank, len(images), share.size)
+    chunks = [list(own[at : at + batch_size]) for at in range(0, len(own), batch_size)]
+    for indices, pixels in ahead(images.__getitem__, chunks, workers):
+        shapes = [one.shape for one in pixels]
+        start = 0
+        for stop in range(1, len(shapes) + 1):
+            if stop == len(shapes) or shapes[stop] != shapes[start]:
+                x = torch.from_numpy(np.stack(pixels[start:stop])).permute(0, 3, 1, 2)
+                yield _batch(images, indices[start:stop], x)
+                start = stop
+
+
+def ahead(
+    work: Callable[[T], R], chunks: Iterable[list[T]], workers: int
+) -> Iterator[tuple[list[T], list[R]]]:
+    """Each chunk with the work done on its members, a few chunks ahead of what is asked for."""
+    if workers == 0:
+        for chunk in chunks:
+            yield chunk, [work(one) for one in chunk]
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
+    queue: deque[tuple[list[T], list[Future[R]]]] = deque()
+    try:
+        for chunk in chunks:
+            queue.append((chunk, [pool.submit(work, one) for one in chunk]))
+            if len(queue) > AHEAD:
+                yield _results(*queue.popleft())
+        while queue:
+            yield _results(*queue.popleft())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _results(chunk: list[T], futures: list[Future[R]]) -> tuple[list[T], list[R]]:
+    return chunk, [future.result() for future in futures]
+
+
+def _batch(images: Images, indices: Sequence[int], x: Tensor) -> Batch:
+    labels = torch.tensor([images.samples[index].label for index in indices])
+    return Batch(x, labels, tuple(indices))
+
+
+def _free_memory() -> int:
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return CACHE_LIMIT
+    return min(free, 4 * CACHE_LIMIT)

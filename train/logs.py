@@ -1,0 +1,119 @@
+"""The records of a run: metrics.csv and TensorBoard, both cut back to where a run is resumed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wsol_deploy import images
+from wsol_deploy.train.loader import Images
+
+METRICS = "metrics.csv"
+TENSORBOARD = "tensorboard"
+SHOWN = 4
+SHOWN_SIDE = 256
+TIMES_SHOWN = 20
+
+
+class MetricsFile:
+    """A row an epoch: epoch and step (counted from 1), losses, errors, speed.
+
+    Args:
+        folder: of the run.
+        epoch: rows of this epoch and later, from an interrupted run, are dropped.
+    """
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        self.path = folder / METRICS
+        self._rows: list[dict[str, Any]] = []
+        if epoch and self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as stream:
+                kept = (row for row in csv.DictReader(stream) if int(row["epoch"]) <= epoch)
+                self._rows = list(kept)
+        self._write()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append an epoch."""
+        self._rows.append(row)
+        self._write()
+
+    def _write(self) -> None:
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        if columns:
+            writer.writeheader()
+        writer.writerows(self._rows)
+        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            aside.write_text(text.getvalue(), encoding="utf-8")
+            aside.replace(self.path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+class Board:
+    """TensorBoard: the losses, the errors, and the masks of a few fixed validation images.
+
+    Args:
+        folder: of the run.
+        valid: validation images, of which the first few are shown.
+        epochs: of the whole training; the masks are drawn about twenty times in it.
+        step: update from which on an interrupted run's records are replaced.
+    """
+
+    def __init__(self, folder: Path, valid: Images, epochs: int, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        place = folder / TENSORBOARD
+        if step == 0:
+            shutil.rmtree(place, ignore_errors=True)
+        self._writer = SummaryWriter(str(place), purge_step=step or None)
+        self._valid = valid
+        self._every = max(1, epochs // TIMES_SHOWN)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Plot an epoch's numbers over the updates."""
+        for name, value in row.items():
+            if name not in ("epoch", "step") and value is not None and value != "":
+                self._writer.add_scalar(name, value, row["step"])
+
+    def show(
+        self, network: nn.Module, pixels: Callable[[Tensor], Tensor], epoch: int, step: int
+    ) -> None:
+        """Draw image and mask side by side."""
+        if epoch % self._every:
+            return
+        for index in range(min(SHOWN, len(self._valid))):
+            picture = _side_by_side(network, pixels, self._valid[index])
+            name = self._valid.samples[index].name
+            self._writer.add_image(f"mask/{name}", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._writer.close()
+
+
+@torch.inference_mode()
+def _side_by_side(
+    network: nn.Module, pixels: Callable[[Tensor], Tensor], image: np.ndarray
+) -> np.ndarray:
+    training = network.training
+    network.eval()
+    x = pixels(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
+    found = network.infer(x, ("mask",))
+    network.train(training)
+    mask = (found["mask"][0, 0].float().cpu().numpy() * 255).astype(np.uint8)
+    both = np.concatenate([image, np.repeat(mask[:, :, None], 3, axis=2)], axis=1)
+    scale = min(1.0, SHOWN_SIDE / image.shape[0])
+    height, width = (max(1, round(side * scale)) for side in both.shape[:2])
+    return images.resize(both, height, width)

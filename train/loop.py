@@ -1,0 +1,246 @@
+"""The training: epochs, validation, checkpoints, and going on where a run stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from wsol_deploy.datasets.base import Dataset
+from wsol_deploy.errors import WsolError
+from wsol_deploy.model import checkpoint
+from wsol_deploy.model.build import build
+from wsol_deploy.runs import BEST, LAST
+from wsol_deploy.train.cards import make_card, measured
+from wsol_deploy.train.display import Display
+from wsol_deploy.train.loader import Images, TrainLoader, whole_images
+from wsol_deploy.train.logs import Board, MetricsFile
+from wsol_deploy.train.recipe import Recipe
+from wsol_deploy.train.schedule import learning_rate, loss_weights
+from wsol_deploy.train.state import FILE as STATE
+from wsol_deploy.train.state import Position, load_state, save_state
+from wsol_deploy.train.updates import NotFinite, Totals, Updater
+from wsol_deploy.train.validation import Score, validate
+from wsol_deploy.train.world import World
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        folder: of the run.
+        position: where it stands.
+        interrupted: it was asked to stop before its end.
+    """
+
+    folder: Path
+    position: Position
+    interrupted: bool
+
+
+def train(
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    world: World = World(),
+    stop: Callable[[], bool] = lambda: False,
+    quiet: bool = False,
+) -> Outcome:
+    """Train, or go on with the training whose state is in the folder.
+
+    After every epoch the folder holds best.safetensors (lowest validation error, ties broken by
+    the validation loss), last.safetensors, state.safetensors and metrics.csv.
+
+    Args:
+        recipe: of the training.
+        dataset: with its splits.
+        folder: of the run.
+        world: the processes that train together.
+        stop: asked after each update; True saves and returns.
+        quiet: no progress.
+
+    Raises:
+        NotFinite: a loss became infinite or not a number.
+        WsolError: the network cannot be built, an image cannot be read, the run cannot be written.
+    """
+    _make_deterministic()
+    run = _Run(recipe, dataset, folder, world, quiet)
+    with run.display:
+        try:
+            interrupted = run.epochs(stop)
+        finally:
+            run.close()
+    return Outcome(folder, run.position, interrupted)
+
+
+class _Run:
+    """One training in one process."""
+
+    def __init__(
+        self, recipe: Recipe, dataset: Dataset, folder: Path, world: World, quiet: bool
+    ) -> None:
+        self.recipe, self.folder, self.world = recipe, folder, world
+        self.updater = Updater(_network(recipe, len(dataset.classes), world), recipe, world)
+        policy = recipe.data.size.policy
+        fingerprint = dataset.fingerprint()
+        self.card = make_card(recipe, dataset, fingerprint)
+        self.valid = Images(dataset.subset("valid").samples, policy)
+        self.loader = TrainLoader(
+            Images(dataset.subset("train").samples, policy),
+            recipe.data,
+            recipe.optim.batch_size,
+            recipe.optim.accumulate,
+            recipe.training.seed,
+            world,
+        )
+        self.position = Position()
+        if (folder / STATE).is_file():
+            self.position = load_state(folder, self.updater, fingerprint.sha256)
+        self.display = Display(quiet or not world.leads, recipe.optim.epochs, len(self.loader))
+        self.metrics: MetricsFile | None = None
+        self.board: Board | None = None
+        if world.leads:
+            self.metrics = MetricsFile(folder, self.position.epoch)
+            self.board = Board(folder, self.valid, recipe.optim.epochs, self.position.steps)
+
+    def epochs(self, stop: Callable[[], bool]) -> bool:
+        """Train to the end; True if asked to stop before."""
+        while not self._done():
+            started = time.perf_counter()
+            interrupted = self._epoch(stop)
+            if interrupted:
+                self._save(last=True)
+                return True
+            self._end_epoch(started)
+        return False
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        if self.board is not None:
+            self.board.close()
+
+    def _done(self) -> bool:
+        at, training = self.position, self.recipe.training
+        tired = training.patience and at.epoch - 1 - at.best_epoch >= training.patience
+        return at.epoch >= self.recipe.optim.epochs or self._spent() or bool(tired)
+
+    def _spent(self) -> bool:
+        limit = self.recipe.training.max_steps
+        return bool(limit) and self.position.steps >= limit
+
+    def _epoch(self, stop: Callable[[], bool]) -> bool:
+        """The rest of the current epoch; True if asked to stop."""
+        at, optim = self.position, self.recipe.optim
+        self.updater.network.train()
+        self.display.begin()
+        weights = loss_weights(optim, self.recipe.loss, at.epoch)
+        for images, batches in self.loader.epoch(at.epoch, at.step):
+            rate = learning_rate(optim, at.epoch + at.step / len(self.loader))
+            try:
+                self.updater.update(at.steps, images, batches, rate, weights, at.totals)
+            except NotFinite as error:
+                raise self._not_finite(error) from error
+            at.step += 1
+            at.steps += 1
+            self.display.update(at.epoch, at.step, images, at.totals.means())
+            if self._spent():
+                return False
+            if any(self.world.sum([stop()])):
+                return True
+        return False
+
+    def _end_epoch(self, started: float) -> None:
+        at = self.position
+        score = self._validate()
+        better = score is None or at.best is None or score < at.best
+        if better:
+            at.best, at.best_epoch = score, at.epoch
+        row = self._row(score, time.perf_counter() - started)
+        if self.metrics is not None and self.board is not None:
+            self.metrics.add(row)
+            self.board.add(row)
+            self.board.show(self.updater.evaluated, self.updater.pixels, at.epoch, at.steps)
+        self.display.epoch(row, better)
+        if at.step == len(self.loader):
+            at.epoch, at.step, at.totals = at.epoch + 1, 0, Totals()
+        self._save(last=True, best=better, score=score)
+
+    def _validate(self) -> Score | None:
+        optim, data = self.recipe.optim, self.recipe.data
+        batches = whole_images(self.valid, optim.batch_size, data.workers, self.world)
+        score = validate(self.updater.evaluated, batches, self.updater.pixels, self.world)
+        if score is not None and not score.loss < float("inf"):
+            raise self._not_finite(NotFinite(f"the validation loss is {score.loss}"))
+        return score
+
+    def _row(self, score: Score | None, seconds: float) -> dict[str, Any]:
+        at = self.position
+        means = at.totals.over(self.world).means()
+        progress = at.epoch + (at.step - 1) / len(self.loader)
+        return {
+            "epoch": at.epoch + 1,
+            "step": at.steps,
+            "lr": learning_rate(self.recipe.optim, progress),
+            **{f"train_{name}": value for name, value in means.items()},
+            "valid_error": None if score is None else score.error,
+            "valid_loss": None if score is None else score.loss,
+            "images_per_second": self.display.speed,
+            "seconds": seconds,
+        }
+
+    def _save(self, *, last: bool, best: bool = False, score: Score | None = None) -> None:
+        if self.world.leads:
+            card = measured(self.card, score)
+            names = [BEST] * best + [LAST] * last
+            try:
+                for name in names:
+                    checkpoint.save(self.folder / name, self.updater.evaluated, card)
+                save_state(self.folder, self.updater, self.position, self.card.data.sha256)
+            except Exception as error:
+                raise WsolError(
+                    f"{self.folder}: the checkpoint cannot be written ({error}); what was there "
+                    "is whole: mend that, then go on with --resume"
+                ) from error
+        self.world.wait()
+
+    def _not_finite(self, error: NotFinite) -> NotFinite:
+        at = self.position
+        last = self.folder / LAST
+        good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint yet"
+        return NotFinite(
+            f"{error} in epoch {at.epoch + 1}, step {at.step + 1} of {len(self.loader)}; {good}; "
+            "train again with a lower optim.lr, or with optim.clip=1"
+        )
+
+
+def _network(recipe: Recipe, classes: int, world: World) -> nn.Module:
+    torch.manual_seed(recipe.training.seed)
+    network: nn.Module = build(recipe.model, classes)
+    network.to(world.device)
+    if recipe.training.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if recipe.training.batch_norm == "frozen":
+        network.freeze_batch_norm()
+    elif world.size > 1 and world.device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    world.broadcast(network)
+    return network
+
+
+def _make_deterministic() -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")

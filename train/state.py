@@ -1,0 +1,117 @@
+"""What a run needs to go on as if it had never stopped: `state.safetensors` in its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from wsol_deploy.errors import ArtifactError
+from wsol_deploy.model.checkpoint import write_tensors
+from wsol_deploy.train.updates import Totals, Updater
+from wsol_deploy.train.validation import Score
+
+FILE = "state.safetensors"
+KEY = "state"
+VERSION = 1
+
+
+@dataclass
+class Position:
+    """Where a training stands.
+
+    Attributes:
+        epoch: the current one, from 0.
+        step: updates done in it.
+        steps: updates done in all.
+        best: score of the best checkpoint.
+        best_epoch: epoch after which it was taken, from 0; -1 for none yet.
+        totals: of the current epoch so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    best: Score | None = None
+    best_epoch: int = -1
+    totals: Totals = field(default_factory=Totals)
+
+
+def save_state(folder: Path, updater: Updater, position: Position, data_sha256: str) -> None:
+    """Write weights, optimizer, averaged weights and position, whole or not at all."""
+    tensors = {f"network.{k}": v for k, v in updater.network.state_dict().items()}
+    if updater.average is not None:
+        tensors |= {f"average.{k}": v for k, v in updater.average.state_dict().items()}
+    numbers: dict[str, Any] = {}
+    for index, slots in updater.optimizer.state_dict()["state"].items():
+        for name, value in slots.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+    if updater.scaler.is_enabled():
+        numbers = updater.scaler.state_dict()
+    document = {
+        "version": VERSION,
+        "position": asdict(position),
+        "scaler": numbers,
+        "data_sha256": data_sha256,
+    }
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    write_tensors(folder / FILE, contiguous, {KEY: json.dumps(document)})
+
+
+def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
+    """Put a stored state into the updater; the position it was stored at.
+
+    Raises:
+        ArtifactError: damaged, of another version, of another network, or of other data.
+    """
+    from safetensors import safe_open
+
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            document = json.loads((file.metadata() or {})[KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
+    if document["version"] != VERSION:
+        raise ArtifactError(f"{path}: written by another version of wsol-deploy; train again")
+    if document["data_sha256"] != data_sha256:
+        raise ArtifactError(
+            f"{path}: the images, labels or splits have changed since this run was started; "
+            "train again"
+        )
+    try:
+        _restore(updater, tensors, document["scaler"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
+    return _position(document["position"])
+
+
+def _restore(updater: Updater, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
+    updater.network.load_state_dict(_below(tensors, "network."))
+    if updater.average is not None:
+        updater.average.load_state_dict(_below(tensors, "average."))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimizer.").items():
+        index, _, slot = name.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    groups = updater.optimizer.state_dict()["param_groups"]
+    updater.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    if updater.scaler.is_enabled() and scaler:
+        updater.scaler.load_state_dict(scaler)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _position(stored: dict[str, Any]) -> Position:
+    best = stored["best"]
+    return Position(
+        **stored | {"best": best and Score(**best), "totals": Totals(**stored["totals"])}
+    )
