@@ -1,0 +1,1 @@
+"""The browser demo: a page on an exported artifact. `serve` starts it; Gradio is imported then."""

@@ -1,0 +1,161 @@
+"""The page's actions by name, for `gradio_client` and plain HTTP; examples/client.py shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wsol_deploy.demo import batch, compare, save, views
+from wsol_deploy.demo.look import Look
+from wsol_deploy.demo.parts import Files, picture
+from wsol_deploy.demo.room import BATCH_QUEUE, MODEL_QUEUE, Room
+from wsol_deploy.demo.sessions import Session
+from wsol_deploy.demo.speech import raised
+from wsol_deploy.demo.uploads import read_picture, read_truth
+
+Answer = tuple[dict[str, Any], Path]
+
+
+class Api:
+    """The public functions; what a client looked at stays with its session.
+
+    Args:
+        room: what the page's tabs share.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def look(self, picture: Path, threshold: float, request: gr.Request) -> Answer:
+        """Run the model on a picture.
+
+        Returns the row that wsol predict writes (label, probabilities, foreground_fraction,
+        components, boxes, entropies, review) with the seconds it took, and the overlay as PNG.
+        /view and /download then work on this picture without the model.
+        """
+        session = self._session(request)
+        return self._answer(session, self._room.look(picture), threshold)
+
+    def example(self, index: float, threshold: float, request: gr.Request) -> Answer:
+        """As /look, on one of the page's examples (0 is the first)."""
+        session = self._session(request)
+        return self._answer(session, self._room.look_at_example(int(index)), threshold)
+
+    def view(
+        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
+        request: gr.Request,
+    ) -> Path:  # fmt: skip
+        """Draw the picture of the last /look in another way, as PNG at the size it is shown.
+
+        view: Overlay, Soft mask, Foreground R⁺, Background R⁻, Class heat map or Picture;
+        opacity: of the overlay's veil; label: the class of the heat map; boxes: draw them.
+        """
+        session = self._session(request)
+        look = session.current()
+        picture = look.picture(view, threshold, opacity, label, boxes)
+        return session.show(views.png(picture), f"{Path(look.name).stem}.png")
+
+    def download(self, kind: str, threshold: float, opacity: float, request: gr.Request) -> Path:
+        """One file about the picture of the last /look, at its full size.
+
+        kind: mask (the bytes of wsol predict), overlay, geojson or json.
+        """
+        return save.write(self._session(request), kind, threshold, opacity)
+
+    def batch(
+        self, files: list[Path], save: list[str], threshold: float, request: gr.Request
+    ) -> Answer:
+        """wsol predict on pictures and zips of pictures.
+
+        save: what to write, as wsol predict --save. Returns counts, a row a picture, the reasons
+        of those left out, and one zip of everything written.
+        """
+        session, last = self._session(request), None
+        for last in batch.go(
+            self._room.shelf.predictor(), session, files, save, threshold, self._room.limits
+        ):
+            pass
+        assert last is not None
+        report = {
+            "pictures": last.total,
+            "done": last.done,
+            "failed": [{"image": name, "reason": reason} for name, reason in last.failed],
+            "rows": last.rows,
+        }
+        return report, last.archive  # type: ignore[return-value]
+
+    def compare(
+        self, picture: Path, first: str, second: str, truth: Path | None, request: gr.Request
+    ) -> Answer:
+        """Two methods (see /methods) on one picture.
+
+        Returns how far they agree, each one's label and foreground, with a truth mask F1+, F1-
+        and IoU beside those of a mask of ones, and the map of where they differ as PNG.
+        """
+        session, limits = self._session(request), self._room.limits
+        found = compare.compare(
+            self._room.shelf, read_picture(picture, limits), first, second,
+            None if truth is None else read_truth(truth, limits),
+        )  # fmt: skip
+        *_, difference = found.pictures()
+        return found.report, session.show(views.png(difference), "difference.png")
+
+    def methods(self) -> list[str]:
+        """The names that /compare takes."""
+        return compare.methods(self._room.shelf)
+
+    def card(self, model: str) -> dict[str, Any]:
+        """The card of a model: classes, threshold, metrics with baselines, origin, proof."""
+        predictor = self._room.shelf.predictor(model)
+        return predictor.card.model_dump()
+
+    def _session(self, request: gr.Request) -> Session:
+        return self._room.sessions.of(request.session_hash)
+
+    def _answer(self, session: Session, look: Look, threshold: float) -> Answer:
+        self._room.sessions.keep(session, look)
+        label = look.prediction.label or ""
+        picture = look.picture(views.OVERLAY, threshold, views.OPACITY, label)
+        name = f"{Path(look.name).stem}-overlay.png"
+        return look.report(threshold), session.show(views.png(picture), name)
+
+
+def publish(room: Room) -> None:
+    """Add the API to the page that is being built; none of it is seen there."""
+    api, card = Api(room), room.card
+    known = compare.methods(room.shelf)
+    bell = gr.Button(visible=False)
+    photo, truth = picture(label="picture", visible=False), picture(label="truth", visible=False)
+    files = Files(label="files", file_count="multiple", visible=False)
+    threshold = gr.Number(card.threshold.value, label="threshold", minimum=0, maximum=1,
+                          visible=False)  # fmt: skip
+    opacity = gr.Number(views.OPACITY, label="opacity", minimum=0, maximum=1, visible=False)
+    index = gr.Number(0, label="index", precision=0, visible=False)
+    view = gr.Textbox(views.OVERLAY, label="view", visible=False)
+    label = gr.Textbox(card.classes[0], label="label", visible=False)
+    boxes = gr.Checkbox(False, label="boxes", visible=False)
+    kind = gr.Textbox("mask", label="kind", visible=False)
+    written = gr.JSON(list(batch.DEFAULT_SAVE), label="save", visible=False)
+    first = gr.Textbox(known[0], label="first", visible=False)
+    second = gr.Textbox(known[min(1, len(known) - 1)], label="second", visible=False)
+    model = gr.Textbox(room.shelf.first, label="model", visible=False)
+    report, found = gr.JSON(label="report", visible=False), Files(label="file", visible=False)
+    queued: dict[str, Any] = {"concurrency_id": MODEL_QUEUE}
+    later: dict[str, Any] = {"concurrency_id": BATCH_QUEUE}
+    quick: dict[str, Any] = {"queue": False}
+    for function, inputs, outputs, how in (
+        (api.look, [photo, threshold], [report, found], queued),
+        (api.example, [index, threshold], [report, found], queued),
+        (api.view, [view, threshold, opacity, label, boxes], [found], quick),
+        (api.download, [kind, threshold, opacity], [found], quick),
+        (api.batch, [files, written, threshold], [report, found], later),
+        (api.compare, [photo, first, second, truth], [report, found], queued),
+        (api.methods, [], [report], quick),
+        (api.card, [model], [report], quick),
+    ):
+        bell.click(
+            raised(function), inputs, outputs, api_name=function.__name__,
+            api_description=function.__doc__, **how,
+        )  # fmt: skip

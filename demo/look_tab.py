@@ -1,0 +1,228 @@
+"""The Look tab: one picture, what the model sees in it, and the means to question it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from wsol_deploy.demo import examples, panels, save, views
+from wsol_deploy.demo.look import Look
+from wsol_deploy.demo.parts import Files, picture
+from wsol_deploy.demo.room import MODEL_QUEUE, Room
+from wsol_deploy.demo.sessions import Session
+from wsol_deploy.demo.speech import spoken
+
+PICK = (
+    "element.addEventListener('click', (event) => {"
+    " const button = event.target.closest('button');"
+    " if (button) trigger('select', {index: Number(button.dataset.index)}); });"
+)
+FETCH = (
+    "(file) => { const link = document.createElement('a'); link.href = file.url;"
+    " link.download = file.orig_name; document.body.append(link); link.click(); link.remove(); }"
+)
+DRAW = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+RUN: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "api_visibility": "private"}
+
+
+class LookTab:
+    """Builds the tab's components and binds its handlers.
+
+    Args:
+        room: what all tabs share.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        with gr.Row(elem_classes="look"):
+            with gr.Column(scale=3, min_width=240, elem_classes="bring"):
+                self._build_input()
+            with gr.Column(scale=8, min_width=320, elem_classes="see"):
+                self._build_stage()
+            with gr.Column(scale=4, min_width=260, elem_classes="know"):
+                self._build_findings()
+        self._bind()
+
+    def open_first_example(self, page: gr.Blocks) -> None:
+        """Show the first example when the page opens."""
+        if self._room.examples:
+            page.load(
+                self._say(self._first), self._controls, self._everything, **RUN,
+                show_progress="hidden",
+            )  # fmt: skip
+
+    def _build_input(self) -> None:
+        self.picture = picture(
+            label="Picture", sources=["upload", "clipboard"], height=170, buttons=[],
+            elem_id="look-picture", placeholder="Drop a picture here\nor click to choose one",
+        )  # fmt: skip
+        with gr.Group(elem_classes="examples", visible=bool(self._room.examples)):
+            gr.HTML('<p class="eyebrow">Examples</p>', apply_default_css=False)
+            self._gallery = gr.HTML(
+                examples.gallery(self._room.examples), js_on_load=PICK, elem_id="look-examples",
+                apply_default_css=False,
+            )  # fmt: skip
+
+    def _build_stage(self) -> None:
+        card, outputs = self._room.card, self._room.shelf.predictor().outputs
+        choices = [v for v in views.VIEWS if v != views.HEAT or "class_maps" in outputs]
+        self._message = gr.HTML(elem_id="look-message", apply_default_css=False)
+        self._view = gr.Radio(
+            choices, value=views.OVERLAY, label="View", elem_id="look-view", elem_classes="segments"
+        )
+        self._stage = picture(
+            label="Result", interactive=False, show_label=False, buttons=["fullscreen"],
+            elem_id="look-stage", alt_text="No picture yet",
+        )  # fmt: skip
+        self._legend = gr.HTML(panels.EMPTY, elem_id="look-legend", apply_default_css=False)
+        with gr.Row(elem_classes="sliders"):
+            self._threshold = gr.Slider(
+                0, 1, card.threshold.value, step=0.01, label="Threshold", elem_id="look-threshold",
+                info="Foreground is what is above it", buttons=["reset"],
+            )  # fmt: skip
+            self._opacity = gr.Slider(
+                0, 1, views.OPACITY, step=0.05, label="Opacity", elem_id="look-opacity",
+                info="Of the veil over the background", buttons=["reset"],
+            )  # fmt: skip
+            self._class = gr.Dropdown(
+                card.classes, value=card.classes[0], label="Class", elem_id="look-class",
+                info="Whose evidence to show", visible=False,
+            )  # fmt: skip
+        self._boxes = gr.Checkbox(label="Draw boxes", elem_id="look-boxes", container=False)
+
+    def _build_findings(self) -> None:
+        self._verdict = gr.HTML(
+            '<p class="quiet">No picture yet.</p>', elem_id="look-verdict",
+            apply_default_css=False,
+        )  # fmt: skip
+        self._numbers = gr.HTML(elem_id="look-numbers", apply_default_css=False)
+        gr.HTML('<p class="eyebrow">Download</p>', apply_default_css=False)
+        with gr.Row(elem_classes="downloads"):
+            self._buttons = {
+                kind: gr.Button(title, size="sm", min_width=110, elem_id=f"look-{kind}")
+                for kind, title in save.TITLES.items()
+            }
+        self._file = Files(visible=False)
+
+    def _bind(self) -> None:
+        self._controls = [self._view, self._threshold, self._opacity, self._class, self._boxes]
+        drawn = [self._message, self._stage, self._legend, self._numbers]
+        self._everything = [*drawn, self._verdict, self._class, self.picture]
+        self.picture.upload(
+            self._say(self._read), [self.picture, *self._controls], self._everything, **RUN
+        )
+        self._gallery.select(self._say(self._example), self._controls, self._everything, **RUN)
+        self.picture.clear(self._say(self._clear), None, self._everything, **DRAW)
+        for control in (self._threshold, self._opacity):
+            control.input(
+                self._say(self._draw), self._controls, drawn, trigger_mode="always_last", **DRAW
+            )
+        for control in (self._class, self._boxes):
+            control.input(self._say(self._draw), self._controls, drawn, **DRAW)
+        self._view.input(
+            self._say(self._turn), self._controls, [*drawn, self._opacity, self._class], **DRAW
+        )
+        for kind, button in self._buttons.items():
+            button.click(
+                self._say(self._saver(kind)), self._controls, [self._message, self._file], **DRAW
+            ).success(None, self._file, None, js=FETCH)
+
+    def _say(self, handler: Callable[..., dict]) -> Callable[..., dict]:
+        return spoken(self._message)(handler)
+
+    def _read(
+        self, path: Path | None, view: str, threshold: float, opacity: float, label: str,
+        boxes: bool, request: gr.Request,
+    ) -> dict:  # fmt: skip
+        if path is None:
+            return {}
+        session = self._room.sessions.of(request.session_hash)
+        look = self._room.look(path)
+        return self._present(session, look, view, threshold, opacity, label, boxes)
+
+    def _first(
+        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
+        request: gr.Request,
+    ) -> dict:  # fmt: skip
+        session = self._room.sessions.of(request.session_hash)
+        look = self._room.look_at_example(0)
+        return self._present(session, look, view, threshold, opacity, label, boxes)
+
+    def _example(
+        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
+        request: gr.Request, event: gr.EventData,
+    ) -> dict:  # fmt: skip
+        session = self._room.sessions.of(request.session_hash)
+        look = self._room.look_at_example(int(event.index))
+        return self._present(session, look, view, threshold, opacity, label, boxes)
+
+    def _present(
+        self, session: Session, look: Look, view: str, threshold: float, opacity: float,
+        label: str, boxes: bool,
+    ) -> dict:  # fmt: skip
+        self._room.sessions.keep(session, look)
+        label = look.prediction.label or label
+        return {
+            self.picture: None,
+            self._class: label,
+            self._verdict: panels.verdict(look.report(threshold), self._room.card),
+            **self._drawing(session, view, threshold, opacity, label, boxes),
+        }
+
+    def _draw(
+        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
+        request: gr.Request,
+    ) -> dict:  # fmt: skip
+        session = self._room.sessions.of(request.session_hash)
+        return self._drawing(session, view, threshold, opacity, label, boxes)
+
+    def _turn(
+        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
+        request: gr.Request,
+    ) -> dict:  # fmt: skip
+        return {
+            self._opacity: gr.update(visible=view == views.OVERLAY),
+            self._class: gr.update(visible=view == views.HEAT),
+            **self._draw(view, threshold, opacity, label, boxes, request),
+        }
+
+    def _drawing(
+        self, session: Session, view: str, threshold: float, opacity: float, label: str,
+        boxes: bool,
+    ) -> dict:  # fmt: skip
+        look = session.current()
+        report = look.report(threshold)
+        picture = look.picture(view, threshold, opacity, label, boxes)
+        stem = Path(look.name).stem
+        spoken_words = (
+            f"{view} of {look.name}: {report['foreground_fraction']:.0%} foreground "
+            f"at threshold {threshold:.2f}"
+        )
+        path = session.show(views.png(picture), f"{stem}-{view.split()[0].lower()}.png")
+        return {
+            self._stage: gr.update(value=path, alt_text=spoken_words),
+            self._legend: panels.legend(view, threshold, label),
+            self._numbers: panels.numbers(report),
+        }
+
+    def _clear(self, request: gr.Request) -> dict:
+        self._room.sessions.of(request.session_hash).forget()
+        return {
+            self._stage: gr.update(value=None, alt_text="No picture yet"),
+            self._legend: panels.EMPTY,
+            self._numbers: "",
+            self._verdict: '<p class="quiet">No picture yet.</p>',
+        }
+
+    def _saver(self, kind: str) -> Callable[..., dict]:
+        def saved(
+            view: str, threshold: float, opacity: float, label: str, boxes: bool,
+            request: gr.Request,
+        ) -> dict:  # fmt: skip
+            session = self._room.sessions.of(request.session_hash)
+            return {self._file: save.write(session, kind, threshold, opacity)}
+
+        return saved

@@ -1,0 +1,135 @@
+"""The Model tab: the card, for people."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+
+from wsol_deploy.card import Measured, ModelCard
+from wsol_deploy.demo import panels
+from wsol_deploy.demo.room import Room
+
+TITLES = {
+    "error": "Error", "f1_plus": "F1+", "f1_minus": "F1−", "iou": "IoU", "pxap": "PxAP",
+    "max_box_acc": "MaxBoxAcc", "max_box_acc_v2": "MaxBoxAccV2",
+}  # fmt: skip
+LIMITS = (
+    "<b>Trained on image labels, not on outlines.</b> It was told what each picture shows, never "
+    "where. Edges follow what helped to tell the classes apart, so they can be too generous, too "
+    "tight, or beside the point.",
+    "<b>Not a medical device.</b> For research. No diagnosis may rest on it.",
+    "<b>Good only near its data.</b> Another scanner, stain, organ or kind of photograph can "
+    "change the numbers below without a sign.",
+    "<b>It always answers.</b> A picture of something else gets one of its classes as well. "
+    "“Look again” marks doubt; its absence is no proof.",
+)
+PROVED = {"mask_iou": "Masks overlap (IoU)", "labels_agree": "Labels agree"}
+MEANING = (
+    "F1+ is the Dice score of the foreground, F1− that of the background. They stand together "
+    "because a mask of ones alone can reach a high F1+. Error: lower is better."
+)
+
+
+def model_tab(room: Room) -> None:
+    """Show the card of every model; a choice appears when there is more than one."""
+    names = room.shelf.names
+    choice = gr.Dropdown(
+        names, value=names[0], label="Model", visible=len(names) > 1, elem_id="model-choice"
+    )
+    shown = gr.HTML(
+        card_page(room.shelf.cards[names[0]]), elem_id="model-card", apply_default_css=False
+    )
+    choice.input(
+        lambda name: card_page(room.shelf.cards[name]), choice, shown, queue=False,
+        api_visibility="private",
+    )  # fmt: skip
+
+
+def card_page(card: ModelCard) -> str:
+    """A card as HTML, the limits first."""
+    limits = "".join(f"<li>{sentence}</li>" for sentence in LIMITS)
+    return (
+        f'<article class="model"><h2>{escape(card.name)}</h2>{_said(card.description)}'
+        f'<section class="limits"><h3>What to keep in mind</h3><ul>{limits}</ul></section>'
+        f"<section><h3>Numbers</h3>{_numbers(card)}</section>"
+        f"<section><h3>How it decides</h3>{panels.definitions(_decides(card))}</section>"
+        f"<section><h3>Where it comes from</h3>{panels.definitions(_origin(card))}</section>"
+        f"<section><h3>Proof of the export</h3>{_proof(card)}</section></article>"
+    )
+
+
+def _said(text: str) -> str:
+    return f'<p class="lead">{escape(text)}</p>' if text else ""
+
+
+def _numbers(card: ModelCard) -> str:
+    if not card.metrics:
+        return (
+            '<p class="quiet">This file holds no measurements. Measure it on your own masks with '
+            "<code>wsol evaluate</code>.</p>"
+        )
+    tables = "".join(_measured(row) for row in card.metrics)
+    return f'{tables}<p class="quiet">{MEANING}</p>'
+
+
+def _measured(found: Measured) -> str:
+    names = [name for name in (*TITLES, *found.values) if name in found.values]
+    names = list(dict.fromkeys(names))
+    lines = {"this model": found.values, **found.baselines}
+    rows = [
+        [who, *(f"{values[n]:.1%}" if n in values else "–" for n in names)]
+        for who, values in lines.items()
+    ]
+    caption = f"{found.dataset}, {found.split}: {found.images} images"
+    return panels.table(["", *(TITLES.get(n, n) for n in names)], rows, caption, strong=0)
+
+
+def _decides(card: ModelCard) -> list[tuple[str, str]]:
+    size = card.input.size
+    policy = "the picture's own size" if size.size is None else f"{size.mode} {size.size} pixels"
+    trust = card.trust
+    return [
+        ("Classes", ", ".join(card.classes)),
+        ("Threshold", f"{card.threshold.value:.2f}: {card.threshold.chosen_on}"),
+        ("Computed at", policy),
+        (
+            "Look again if",
+            f"doubt in the foreground is above {trust.foreground_entropy_max:.2f}, or doubt in "
+            f"the background below {trust.background_entropy_min:.2f} ({trust.calibrated_on})",
+        ),
+    ]
+
+
+def _origin(card: ModelCard) -> list[tuple[str, str]]:
+    counts = ", ".join(f"{count} {split}" for split, count in card.data.images.items() if count)
+    rows = [
+        ("Method", card.method),
+        ("Backbone", str(card.model.get("backbone", ""))),
+        ("Trained on", f"{card.data.name} ({counts})" if card.data.name else ""),
+        ("Made", card.created[:10]),
+        ("By", card.author),
+        ("Seed", str(card.seed)),
+        ("Licence", card.licence),
+        ("Licence of the data", card.data_licence),
+        ("Licence of the first weights", card.weights_licence),
+        ("Weights", f"sha256 {card.weights_sha256[:16]}" if card.weights_sha256 else ""),
+        ("Precision", card.precision),
+        ("Made with", ", ".join(f"{k} {v}" for k, v in card.packages.items())),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _proof(card: ModelCard) -> str:
+    if not card.proof:
+        return (
+            '<p class="quiet">None in this file. <code>wsol export</code> compares the exported '
+            "file with PyTorch and writes the result into it.</p>"
+        )
+    summary = str(card.proof.get("summary", ""))
+    facts = [
+        (title, f"{card.proof[key]:.2%}")
+        for key, title in PROVED.items()
+        if isinstance(card.proof.get(key), float | int)
+    ]
+    return f"<p>{escape(summary)}</p>{panels.definitions(facts)}"

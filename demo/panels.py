@@ -1,0 +1,167 @@
+"""The page's words and numbers as HTML; everything from outside is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from wsol_deploy.card import ModelCard
+from wsol_deploy.demo import views
+
+SHADE = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3a9 9 0 1 0 0 18V3z"/>'
+    '<path d="M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zm0 2a8 8 0 1 1 0 16 8 8 0 0 1 0-16z"/></svg>'
+)
+NOT_MEDICAL = "Trained on image labels. Not a medical device."
+MOST_BOXES = 12
+EMPTY = (
+    '<div class="empty"><p>Choose a picture, and what the model sees in it appears here.</p>'
+    "<p>Drop a file, paste one, or pick an example.</p></div>"
+)
+CAPTIONS = {
+    views.OVERLAY: "The model's foreground as it is, a veil over the rest.",
+    views.SOFT: "R⁺: how sure the model is, pixel by pixel, that this is foreground.",
+    views.FOREGROUND: "What the classifier is shown as foreground: the picture times R⁺, "
+    "the rest erased to grey.",
+    views.BACKGROUND: "What the classifier is shown as background: the picture times R⁻ = 1 − R⁺.",
+    views.HEAT: "How far each place speaks for {label}, among the classes.",
+    views.PLAIN: "The picture as it came.",
+}
+LINED = (views.OVERLAY, views.SOFT, views.HEAT)
+
+
+def header(card: ModelCard) -> str:
+    """Name, model, and what it is not."""
+    return (
+        '<header class="top"><div><h1><span class="mark" aria-hidden="true"></span>wsol</h1>'
+        f"<p>Pixel masks from image labels. Model <b>{escape(card.name)}</b>: "
+        f"{escape(', '.join(card.classes[:6]))}{' …' if len(card.classes) > 6 else ''}.</p></div>"
+        f'<div class="side"><p class="notice">{NOT_MEDICAL}</p>'
+        '<button id="shade" type="button" aria-label="Dark mode" aria-pressed="false">'
+        f"{SHADE}</button></div></header>"
+    )
+
+
+def alert(sentence: str) -> str:
+    """A sentence about what went wrong; empty for none."""
+    if not sentence:
+        return ""
+    sentence = sentence[0].upper() + sentence[1:]
+    end = "" if sentence.endswith((".", "!", "?")) else "."
+    return f'<div class="alert" role="alert">{escape(sentence)}{end}</div>'
+
+
+def legend(view: str, threshold: float, label: str) -> str:
+    """What the colours on the stage mean, with the view's fixed scale from 0 to 1."""
+    caption = CAPTIONS[view].format(label=label)
+    if view in LINED:
+        caption += f" The line is the mask's edge, at {threshold:.2f}."
+    stops = views.colour_bar(view)
+    if not stops:
+        return f'<p class="legend">{escape(caption)}</p>'
+    mark = f'<i style="left:{threshold:.1%}"></i>' if view == views.SOFT else ""
+    return (
+        f'<p class="legend">{escape(caption)}</p>'
+        '<div class="scale" role="img" aria-label="Colour scale from 0 to 1"><span>0</span>'
+        f'<div style="background:linear-gradient(90deg,{",".join(stops)})">{mark}</div>'
+        "<span>1</span></div>"
+    )
+
+
+def verdict(report: dict[str, Any], card: ModelCard) -> str:
+    """Label, probabilities as bars, and the trust line."""
+    scores = report["probabilities"] or report["localizer_probabilities"]
+    if not scores:
+        return '<p class="quiet">This model gives masks without a label.</p>'
+    return (
+        f'<p class="eyebrow">{escape(report["image"])}</p>'
+        f'<h2 class="label">{escape(report["label"])}</h2>'
+        f"{bars(scores)}{trust(report, card)}"
+    )
+
+
+def bars(scores: dict[str, float]) -> str:
+    """Probabilities as bars on one scale from 0 to 100 %, the highest first."""
+    rows = "".join(
+        f"<li><span>{escape(name)}</span><b>{value:.1%}</b>"
+        f'<div class="track"><i style="width:{value:.2%}"></i></div></li>'
+        for name, value in sorted(scores.items(), key=lambda item: -item[1])
+    )
+    return f'<ul class="bars" aria-label="Class probabilities">{rows}</ul>'
+
+
+def trust(report: dict[str, Any], card: ModelCard) -> str:
+    """Whether to look again, and why, in plain words."""
+    inside, outside = report["foreground_entropy"], report["background_entropy"]
+    if inside is None:
+        return ""
+    limits = card.trust
+    reasons = []
+    if inside > limits.foreground_entropy_max:
+        reasons.append(
+            "The foreground alone does not settle the class "
+            f"(doubt {inside:.2f}, limit {limits.foreground_entropy_max:.2f})."
+        )
+    if outside is not None and outside < limits.background_entropy_min:
+        reasons.append(
+            "What the mask left out still looks like a class "
+            f"(doubt {outside:.2f}, at least {limits.background_entropy_min:.2f} is wanted), "
+            "so the mask may be incomplete."
+        )
+    if report["review"]:
+        words = " ".join(reasons) or f"{report['review'].capitalize()}."
+        return f'<div class="trust again"><b>Look again</b><p>{escape(words)}</p></div>'
+    words = f"The foreground settles the class (doubt {inside:.2f})"
+    words += "." if outside is None else f", and what it left out says little ({outside:.2f})."
+    return f'<div class="trust fine"><b>Nothing stands out</b><p>{words}</p></div>'
+
+
+def numbers(report: dict[str, Any]) -> str:
+    """Foreground, regions, size, time; and the boxes."""
+    share, count = report["foreground_fraction"], report["components"]
+    facts = [
+        ("Foreground", f"{share:.1%}"),
+        ("Regions", f"{count:,}"),
+        ("Picture", f"{report['width']} × {report['height']}"),
+        ("Model took", f"{report['seconds']:.2f} s"),
+    ]
+    status = f"{share:.1%} foreground in {count} regions at threshold {report['threshold']:.2f}"
+    return (
+        f'<p class="unseen" role="status">{status}</p>{definitions(facts)}'
+        f"{box_table(report['boxes'])}"
+    )
+
+
+def definitions(facts: Sequence[tuple[str, str]]) -> str:
+    """Names and values as a grid."""
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def box_table(boxes: list[list[int]]) -> str:
+    """The largest boxes, folded away."""
+    if not boxes:
+        return ""
+    largest = sorted(boxes, key=lambda box: -box[2] * box[3])
+    rest = len(boxes) - MOST_BOXES
+    more = f'<p class="quiet">and {rest} smaller, all in the JSON</p>' if rest > 0 else ""
+    body = table(("x", "y", "width", "height"), largest[:MOST_BOXES])
+    word = "box" if len(boxes) == 1 else "boxes"
+    return f"<details><summary>{len(boxes):,} {word}, in pixels</summary>{body}{more}</details>"
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", strong: int = -1
+) -> str:
+    """A table; numbers to the right; row `strong` in bold."""
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    body = ""
+    for index, row in enumerate(rows):
+        cells = "".join(f"<td>{escape(str(cell))}</td>" for cell in row)
+        body += f"<tr{' class=strong' if index == strong else ''}>{cells}</tr>"
+    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="scroll"><table>{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )

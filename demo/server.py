@@ -1,0 +1,182 @@
+"""Serve the page: its own temporary folder, the gate before it, and a clean end."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsol_deploy.demo import examples
+from wsol_deploy.demo.sessions import Sessions
+from wsol_deploy.demo.shelf import Shelf
+from wsol_deploy.demo.uploads import Limits
+from wsol_deploy.errors import UsageError, WsolError
+
+logger = logging.getLogger(__name__)
+PREFIX = "wsol-demo-"
+KEPT_SESSIONS = 500
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve.
+
+    Attributes:
+        models: files; the first is the page's model, all can be compared.
+        host, port: where to listen.
+        auth: (user, password), or None for an open page.
+        examples: folder of pictures to begin with, or None for the built-in ones.
+        open_browser: open the page when it is up.
+        device: auto, cpu, cuda or cuda:N.
+        trust: open TorchScript and `.pt2` files of unknown origin.
+        limits: what may come in.
+    """
+
+    models: Sequence[Path]
+    host: str = "127.0.0.1"
+    port: int = 7860
+    auth: tuple[str, str] | None = None
+    examples: Path | None = None
+    open_browser: bool = False
+    device: str = "auto"
+    trust: bool = False
+    limits: Limits = Limits()
+
+
+def serve(options: Options) -> None:
+    """Serve until Ctrl-C or SIGTERM; then every temporary file is gone.
+
+    Raises:
+        WsolError: a model cannot be opened, the port is taken, or a folder is missing.
+    """
+    with running(options) as address:
+        print(address, flush=True)
+        logger.info("The demo is up; Ctrl-C ends it.")
+        _wait()
+    logger.info("Next: wsol predict PICTURES -o OUT")
+
+
+@contextmanager
+def running(options: Options) -> Iterator[str]:
+    """The page's address, while it is served in threads of this process."""
+    shelf = Shelf(options.models, options.device, options.trust)
+    _warn(options)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        _settle(folder)
+        from wsol_deploy.demo.app import build
+        from wsol_deploy.demo.room import Room
+
+        drawn = examples.gather(
+            options.examples, shelf.cards[shelf.first], folder / "examples", options.limits
+        )
+        room = Room(shelf, Sessions(folder), drawn, options.limits)
+        page = build(room)
+        try:
+            yield _launch(page, folder, options)
+        finally:
+            page.close(verbose=False)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the host."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_auth(text: str) -> tuple[str, str]:
+    """`user:password` in two.
+
+    Raises:
+        UsageError: one of them is missing.
+    """
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise UsageError("--auth wants user:password, both with at least one letter")
+    return user, password
+
+
+def _warn(options: Options) -> None:
+    if options.auth is None and not is_loopback(options.host):
+        logger.warning(
+            "warning: anyone who reaches %s can use this page; add --auth user:password, or leave "
+            "--host out",
+            options.host,
+        )
+
+
+def _settle(folder: Path) -> None:
+    """Gradio reads these when it is imported and when it serves; nothing calls out."""
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_EXAMPLES_CACHE"] = str(folder / "unused")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def _launch(page: Any, folder: Path, options: Options) -> str:
+    from starlette.middleware import Middleware
+
+    from wsol_deploy.demo.gate import Gate
+    from wsol_deploy.demo.theme import SCRIPT, STYLE, theme
+
+    try:
+        _, address, _ = page.launch(
+            server_name=options.host,
+            server_port=options.port,
+            auth=options.auth,
+            auth_message="This demo asks for a name and a password.",
+            inbrowser=options.open_browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=options.limits.file_bytes,
+            footer_links=["api"],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            state_session_capacity=KEPT_SESSIONS,
+            app_kwargs={
+                "middleware": [Middleware(Gate, folder=folder, limits=options.limits)],
+                "docs_url": None,
+                "redoc_url": None,
+            },
+            theme=theme(),
+            css_paths=[STYLE],
+            js=_script(SCRIPT, options.limits),
+        )
+    except OSError as error:
+        raise WsolError(
+            f"cannot listen on {options.host}:{options.port}; choose another with --port"
+        ) from error
+    return address
+
+
+def _script(path: Path, limits: Limits) -> str:
+    return path.read_text("utf-8").replace("FILE_BYTES", str(limits.file_bytes))
+
+
+def _wait() -> None:
+    """Until Ctrl-C or SIGTERM."""
+    done = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: done.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        while not done.wait(0.5):
+            pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,123 @@
+"""What the stage can show: overlay, soft mask, foreground, background, class heat, boxes.
+
+Colours equal values: one fixed scale from 0 to 1, never stretched to the picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wsol_deploy import images
+from wsol_deploy.runtime import Prediction, render
+
+OVERLAY, SOFT, FOREGROUND = "Overlay", "Soft mask", "Foreground R⁺"
+BACKGROUND, HEAT, PLAIN = "Background R⁻", "Class heat map", "Picture"
+VIEWS = (OVERLAY, SOFT, FOREGROUND, BACKGROUND, HEAT, PLAIN)
+SHOWN_SIDE, GALLERY_SIDE = 1200, 360
+OPACITY = 0.6
+VEIL = (250, 250, 250)
+ERASED = np.array([124, 116, 104], np.float32)  # what the network sees as zero
+BOX = (230, 159, 0)
+ONLY_FIRST, ONLY_SECOND, BOTH = (0, 114, 178), (230, 159, 0), (90, 90, 90)
+BAR_STOPS = 16
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, opacity: float, boxes: list | None = None
+) -> np.ndarray:
+    """The foreground as it is, a pale veil over the rest, and the mask's outline.
+
+    Args:
+        image: uint8, H x W x 3, RGB.
+        mask: bool, H x W.
+        opacity: of the veil, in [0, 1].
+        boxes: (x, y, width, height) each, or None.
+    """
+    veil = np.empty_like(image)
+    veil[:] = VEIL
+    veiled = cv2.addWeighted(image, 1 - opacity, veil, opacity, 0)
+    return outlined(np.where(mask[:, :, None], image, veiled), mask, boxes)
+
+
+def soft(probability: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
+    """R+ as colours, and the mask's outline."""
+    return outlined(_colours(probability, render.COLOURS), mask, boxes)
+
+
+def heat(shares: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
+    """How far each place speaks for one class (float32, H x W), and the mask's outline."""
+    return outlined(_colours(shares, render.HEAT), mask, boxes)
+
+
+def kept(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The picture where `weight` (float32, H x W) is 1, erased to mid-grey where it is 0."""
+    share = weight[:, :, None]
+    return np.rint(image * share + ERASED * (1 - share)).astype(np.uint8)
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
+    """Draw a mask's outline, light on dark so that it shows on anything, and boxes."""
+    width = max(1, round(min(mask.shape) / 350))
+    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, rings, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
+    cv2.drawContours(picture, rings, -1, (255, 255, 255), width, cv2.LINE_AA)
+    for x, y, across, down in boxes or ():
+        corners = (x, y), (x + across - 1, y + down - 1)
+        cv2.rectangle(picture, *corners, (0, 0, 0), width + 2)
+        cv2.rectangle(picture, *corners, BOX, width)
+    return picture
+
+
+def disagreement(image: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Where two masks differ: blue is only the first, orange only the second, grey is both."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    picture = cv2.addWeighted(grey, 0.45, np.full_like(grey, 255), 0.55, 0)
+    for where, colour in (
+        (first & second, BOTH),
+        (first & ~second, ONLY_FIRST),
+        (second & ~first, ONLY_SECOND),
+    ):
+        share = 0.35 if colour is BOTH else 0.8
+        mixed = picture[where] * (1 - share) + np.array(colour) * share
+        picture[where] = np.rint(mixed).astype(np.uint8)
+    return picture
+
+
+def colour_bar(view: str) -> list[str]:
+    """CSS colours of the view's scale from 0 to 1, empty for views without one."""
+    maps = {SOFT: render.COLOURS, HEAT: render.HEAT}
+    if view not in maps:
+        return []
+    stops = np.linspace(0, 1, BAR_STOPS, dtype=np.float32)[None]
+    return [f"rgb({r} {g} {b})" for r, g, b in _colours(stops, maps[view])[0].tolist()]
+
+
+def scaled_boxes(prediction: Prediction, size: tuple[int, int]) -> list:
+    """The prediction's boxes in a picture of another (height, width)."""
+    height, width = prediction.probability.shape
+    down, across = size[0] / height, size[1] / width
+    return [
+        (round(x * across), round(y * down), max(1, round(w * across)), max(1, round(h * down)))
+        for x, y, w, h in prediction.boxes
+    ]
+
+
+def png(picture: np.ndarray) -> bytes:
+    """Encode RGB pixels fast: what is shown is not what is kept."""
+    _, encoded = cv2.imencode(
+        ".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    )
+    return encoded.tobytes()
+
+
+def shrink(pixels: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
+    """Pixels or values at the size they are shown at: no side longer than `side`."""
+    height, width = pixels.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def _colours(values: np.ndarray, scale: int) -> np.ndarray:
+    levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return cv2.cvtColor(cv2.applyColorMap(levels, scale), cv2.COLOR_BGR2RGB)
