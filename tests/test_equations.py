@@ -1,0 +1,87 @@
+"""Each equation of the paper against values computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import tensor
+from torch.testing import assert_close
+
+from wsol_deploy.model.masks import decidability, rescale, soft_mask
+from wsol_deploy.model.pooling import posterior
+from wsol_deploy.train.erasing import accumulate, trust
+from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy
+
+LN3 = math.log(3)
+
+
+@pytest.mark.parametrize("equation", ["3", "8"])
+def test_eq_3_and_8_cross_entropy_is_minus_log_of_the_true_class(equation):
+    # softmax of (ln 3, 0) is (3/4, 1/4)
+    logits = tensor([[LN3, 0.0], [LN3, 0.0], [0.0, 0.0]])
+    labels = tensor([0, 1, 1])
+    expected = tensor([math.log(4 / 3), math.log(4), math.log(2)])
+    assert_close(cross_entropy(logits, labels), expected)
+
+
+def test_eq_6_is_the_mean_of_minus_log_over_classes():
+    # -(ln 3/4 + ln 1/4) / 2 = ln(16/3) / 2; uniform over 2: ln 2, its minimum
+    logits = tensor([[LN3, 0.0], [5.0, 5.0]])
+    expected = tensor([math.log(16 / 3) / 2, math.log(2)])
+    assert_close(uniform_cross_entropy(logits), expected)
+
+
+def test_eq_6_is_least_for_the_uniform_posterior():
+    flat = uniform_cross_entropy(torch.zeros(1, 4))
+    assert_close(flat, tensor([math.log(4)]))
+    assert (uniform_cross_entropy(torch.eye(4)) > flat).all()
+
+
+def test_eq_10_averages_the_maps_under_the_posterior():
+    maps = tensor([[[[1.0, -2.0]], [[4.0, 8.0]]]])  # 1 x 2 x 1 x 2
+    p = posterior(tensor([[LN3, 0.0]]))
+    # 3/4 * (1, -2) + 1/4 * (4, 8)
+    assert_close(decidability(maps, p), tensor([[[[1.75, 0.5]]]]))
+
+
+def test_eq_11_upsamples_rescales_and_thresholds_softly():
+    t = tensor([[[[-1.0, 1.0], [1.0, 3.0]]]])
+    # aligned corners, 3 x 3: (-1 0 1; 0 1 2; 1 2 3); in [0, 1]: (0 1/4 1/2; 1/4 1/2 3/4; ...)
+    expected = 1 / (1 + torch.exp(-8 * (tensor([0.0, 0.25, 0.5, 0.75, 1.0]) - 0.5)))
+    mask = soft_mask(t, (3, 3), omega=8.0, sigma_prime=0.5)[0, 0]
+    assert_close(mask, expected[tensor([[0, 1, 2], [1, 2, 3], [2, 3, 4]])])
+    assert mask[0, 0].item() == pytest.approx(0.0179862, abs=1e-6)
+
+
+def test_eq_11_rescales_each_image_by_itself_and_survives_a_constant_map():
+    maps = torch.stack([tensor([[[0.0, 10.0]]]), tensor([[[0.0, 1.0]]]), tensor([[[7.0, 7.0]]])])
+    expected = torch.stack([tensor([[[0.0, 1.0]]])] * 2 + [tensor([[[0.0, 0.0]]])])
+    assert_close(rescale(maps), expected)
+
+
+def test_eq_12_keeps_the_larger_of_collected_and_trusted():
+    collected = tensor([0.5, 0.1]).view(1, 1, 1, 2)
+    mask = tensor([0.8, 0.6]).view(1, 1, 1, 2)
+    # psi 1/2: max(0.5, 0.4), max(0.1, 0.3)
+    assert_close(
+        accumulate(collected, tensor([0.5]), mask), tensor([0.5, 0.3]).view(1, 1, 1, 2)
+    )
+
+
+@pytest.mark.parametrize("t", [0, 1, 4])
+def test_eq_13_trust_falls_exponentially_with_depth(t):
+    logits, labels = tensor([[LN3, 0.0]]), tensor([0])
+    loss = cross_entropy(logits, labels)
+    psi = trust(t, logits, labels, loss, loss, sigma=10.0)
+    assert_close(psi, tensor([math.exp(-t / 10) * 0.75]))
+
+
+def test_eq_14_trusts_only_the_true_class_at_no_higher_loss():
+    logits = tensor([[LN3, 0.0], [0.0, LN3], [LN3, 0.0], [LN3, 0.0]])
+    labels = tensor([0, 0, 0, 0])
+    loss = cross_entropy(logits, labels)
+    first = loss + tensor([0.1, 9.0, -0.1, 0.0])  # lower now; wrong class; higher now; equal
+    psi = trust(0, logits, labels, loss, first, sigma=10.0)
+    assert_close(psi, tensor([0.75, 0.0, 0.0, 0.75]))
