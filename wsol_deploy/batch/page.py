@@ -43,6 +43,11 @@ class Page:
         return self.prediction.label or FOREGROUND
 
 
+def readable(name: str) -> str:
+    """A file's name as UTF-8 text: names need not be."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def categories(card: ModelCard) -> list[str]:
     """The names that `Page.label` can take for a model, in order."""
     known = card.outputs or ("probs",)

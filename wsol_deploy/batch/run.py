@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -83,6 +83,8 @@ def run(
     """
     stop = stop or threading.Event()
     writers = choose(options, output)
+    if not watch and next(iter(sources), None) is None:
+        raise DataError(f"{sources.base}: no image in it")
     output.mkdir(parents=True, exist_ok=True)
     batch_size = options.batch_size or predictor.batch_size
     settings = _settings(predictor, sources, options, batch_size)
@@ -107,13 +109,15 @@ def run(
             report.write_all(journal, writers, folder, predictor.card, settings, complete)
 
         before = len(journal)
-        if watch:
-            settled = Settled(sources, is_done)
-            _keep_going(lambda: go_through(settled), lambda: conclude(False), stop)
-        else:
-            go_through(_not_empty(sources))
-        conclude(complete=not stop.is_set())
-        folder.clear_aside()
+        try:
+            if watch:
+                settled = Settled(sources, is_done)
+                _keep_going(lambda: go_through(settled), lambda: conclude(False), stop)
+            else:
+                go_through(sources)
+            conclude(complete=not stop.is_set())
+        finally:
+            folder.clear_aside()
         return Summary(len(journal), len(journal) - before, journal.failures, stop.is_set())
 
 
@@ -146,11 +150,3 @@ def _settings(
         "threshold": threshold if options.threshold is None else options.threshold,
         "batch_size": batch_size,
     }
-
-
-def _not_empty(sources: Sources) -> Iterator[Item]:
-    item = None
-    for item in sources:
-        yield item
-    if item is None:
-        raise DataError(f"{sources.base}: no image in it")

@@ -11,6 +11,10 @@ from pathlib import Path
 from wsol_deploy import images
 from wsol_deploy.errors import DataError
 
+FOLDERS = (
+    "masks", "probabilities", "overlays", "heatmaps", "cutouts", "geojson", "labelme", "yolo",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -32,7 +36,7 @@ class Sources:
     Args:
         sources: files (taken whatever their suffix), folders (searched for images, all levels)
             and globs.
-        leave_out: a folder whose content is never an image to predict (the output's).
+        output: the folder that is written to; what lies in its subfolders is no image to predict.
 
     Attributes:
         base: the deepest folder that holds every source; names are relative to it.
@@ -41,9 +45,10 @@ class Sources:
         DataError: a source does not exist, or no image matches.
     """
 
-    def __init__(self, sources: Sequence[str | Path], leave_out: Path | None = None) -> None:
+    def __init__(self, sources: Sequence[str | Path], output: Path | None = None) -> None:
         self._roots = sorted({Path(os.path.abspath(p)) for s in sources for p in _expand(str(s))})  # noqa: PTH100
-        self._leave_out = None if leave_out is None else Path(os.path.abspath(leave_out))  # noqa: PTH100
+        written = FOLDERS if output is not None else ()
+        self._leave_out = {Path(os.path.abspath(output or ".")) / name for name in written}  # noqa: PTH100
         folders = [root if root.is_dir() else root.parent for root in self._roots]
         self.base = Path(os.path.commonpath(folders))
 
@@ -72,14 +77,23 @@ def _expand(source: str) -> list[str]:
     return [m for m in matches if Path(m).is_dir() or images.is_image(Path(m))]
 
 
-def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Images below a folder, one folder's names in memory at a time, hidden ones left out."""
-    if folder == leave_out:
+def _walk(folder: Path, leave_out: set[Path], above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Images below a folder, one folder's names in memory at a time, hidden ones left out.
+
+    A folder that cannot be listed is given itself, to fail as an image of its name; a link to a
+    folder above it ends the way.
+    """
+    real = folder.resolve()
+    if folder in leave_out or real in above:
         return
-    with os.scandir(folder) as entries:
-        found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith("."))
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((e.name, e.is_dir()) for e in entries if not e.name.startswith("."))
+    except OSError:
+        yield folder
+        return
     for name, is_folder in found:
         if is_folder:
-            yield from _walk(folder / name, leave_out)
+            yield from _walk(folder / name, leave_out, (*above, real))
         elif images.is_image(Path(name)):
             yield folder / name

@@ -122,7 +122,8 @@ class Stages:
                 raise
             for name in names:
                 self._folder.remove(name)
-            return {"image": work.item.name, "failed": f"its output cannot be written: {error}"}
+            reason = error.strerror if isinstance(error, OSError) else error
+            return {"image": work.item.name, "failed": f"its output cannot be written: {reason}"}
         sections = self._writers.sections(page)
         seconds = (*work.seconds, time.perf_counter() - start)
         return {

@@ -78,7 +78,7 @@ class Predictor:
         self.card = card
         self.device = backend.device
         self.outputs = backend.outputs
-        self.batch_size = 1 if backend.device == "cpu" else 8
+        self.batch_size = card.input.batch or (1 if backend.device == "cpu" else 8)
         self._backend = backend
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:

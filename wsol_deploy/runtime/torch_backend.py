@@ -80,7 +80,7 @@ class TorchBackend:
         torch = self._torch
         try:
             with torch.inference_mode():
-                returned = self._module(torch.from_numpy(batch).to(self.device))
+                returned = self._module(torch.tensor(batch, device=self.device))
         except RuntimeError as error:
             first = str(error).strip().partition("\n")[0]
             raise ImageError(

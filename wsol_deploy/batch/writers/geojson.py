@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wsol_deploy.batch.page import Page
+from wsol_deploy.batch.page import Page, readable
 from wsol_deploy.batch.writers.base import LABEL
 from wsol_deploy.runtime.geometry import Component
 
@@ -35,7 +35,7 @@ def _feature(page: Page, index: int, part: Component) -> dict[str, Any]:
     rings = [_closed(ring) for ring in (polygon.shell, *polygon.holes)]
     return {
         "type": "Feature",
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{page.name}#{index}")),
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{readable(page.name)}#{index}")),
         "geometry": {"type": "Polygon", "coordinates": rings},
         "properties": {
             "objectType": "annotation",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsol_deploy.batch.folder import Folder
+from wsol_deploy.batch.page import readable
 from wsol_deploy.batch.writers.base import EVERYTHING_BUT_MAPS, Entries
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import MissingExtra
@@ -108,10 +109,5 @@ def _write_parquet(folder: Folder, name: str, columns: list[str], rows: Iterator
     schema = pyarrow.schema([(column, types.get(column, pyarrow.float64())) for column in columns])
     with folder.open(name, "wb") as stream, pyarrow.parquet.ParquetWriter(stream, schema) as writer:
         while batch := list(itertools.islice(rows, ROWS_AT_ONCE)):
-            readable = [row | {"image": _utf8(row["image"])} for row in batch]
+            readable = [row | {"image": readable(row["image"])} for row in batch]
             writer.write_table(pyarrow.Table.from_pylist(readable, schema))
-
-
-def _utf8(name: str) -> str:
-    """File names need not be UTF-8; parquet's strings must."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
