@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from wsol_deploy import runtime
-from wsol_deploy.artifacts import SUFFIXES, Format, read_card
+from wsol_deploy import images, runtime
+from wsol_deploy.artifacts import Format, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ProofFailed, WsolError
-from wsol_deploy.export import formats, proof_cases
+from wsol_deploy.export import formats, proof_data, report
 from wsol_deploy.export.describe import describe
-from wsol_deploy.export.proof import Proof, Run, compare
-from wsol_deploy.model.deploy import DeployedModel, load_deployed
+from wsol_deploy.export.options import Options
+from wsol_deploy.export.proof import LIMITS, Proof
+from wsol_deploy.export.prove import measure, prove
 from wsol_deploy.runs import EXPORT_FOLDER
 
+if TYPE_CHECKING:
+    from wsol_deploy.model.deploy import DeployedModel
+
 logger = logging.getLogger(__name__)
-REPORT = "proof.json"
-PICTURES = 4
+CALIBRATION = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,100 +40,150 @@ class Exported:
     proof: Proof
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A checkpoint opened for export.
+
+    Attributes:
+        network: the checkpoint as it is.
+        graph: what the formats with a graph hold: without batch normalisation, in fp16 if asked.
+        card: of the artifacts, but for the proof.
+        reference: the checkpoint in eager PyTorch, with its `metrics` on `data`.
+    """
+
+    network: DeployedModel
+    graph: DeployedModel
+    card: ModelCard
+    options: Options
+    reference: runtime.Predictor
+    data: proof_data.ProofData
+    metrics: dict[str, float]
+
+
 def export_model(
     checkpoint: Path,
     kinds: Sequence[Format],
     folder: Path | None = None,
     *,
     overwrite: bool = False,
+    options: Options | None = None,
 ) -> list[Exported]:
     """Export a checkpoint and prove each artifact before it gets its name.
 
     Args:
         checkpoint: a safetensors checkpoint with its card.
         kinds: formats to write.
-        folder: where model.onnx, model.torchscript, model.pt2, model.safetensors and proof.json
-            go; None for the folder `export` beside the checkpoint.
+        folder: where model.onnx, model.torchscript, model.pt2, model.safetensors, proof.json and
+            proof.md go; None for the folder `export` beside the checkpoint.
         overwrite: replace artifacts that are there.
+        options: how.
 
     Raises:
         ArtifactError: the checkpoint cannot be used.
+        UsageError: options that do not go together.
         WsolError: an artifact is there already, or a format cannot be had.
-        ProofFailed: an artifact differs from PyTorch; it was removed, the report stays.
+        ProofFailed: an artifact differs from PyTorch; it was not kept, the report stays.
     """
+    options = options or Options()
+    options.check(kinds)
     folder = folder or checkpoint.parent / EXPORT_FOLDER
-    suffix_of = {kind: suffix for suffix, kind in SUFFIXES.items()}
-    targets = {kind: folder / f"model{suffix_of[kind]}" for kind in dict.fromkeys(kinds)}
+    stem = options.stem()
+    targets = {kind: folder / f"{stem}{formats.SUFFIX_OF[kind]}" for kind in dict.fromkeys(kinds)}
     for path in targets.values():
         if path.exists() and not overwrite:
             raise WsolError(f"{path}: is there already; add --overwrite to replace it")
-    model = load_deployed(checkpoint)
-    card = describe(read_card(checkpoint), model.names)
-    pictures = proof_cases.synthetic(PICTURES)
-    cases = list(proof_cases.cases(pictures))
+    source = _open(checkpoint, options)
     aside = folder / f".export-{os.getpid()}"
     aside.mkdir(parents=True, exist_ok=True)
     try:
-        return [
-            _export(model, card, kind, aside / path.name, path, cases)
-            for kind, path in targets.items()
-        ]
+        return [_export(source, kind, aside / path.name, path) for kind, path in targets.items()]
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _export(
-    model: DeployedModel,
-    card: ModelCard,
-    kind: Format,
-    aside: Path,
-    target: Path,
-    cases: Sequence[proof_cases.Case],
-) -> Exported:
-    logger.info("%s: converting", target.name)
-    write = formats.convert(kind, model)
-    write(aside, card)
-    logger.info("%s: proving against PyTorch", target.name)
-    artifact = runtime.load(aside, device="cpu", outputs=model.names, trust=True)
-    found = compare(
-        eager(model),
-        artifact.run,
-        cases,
-        threshold=card.threshold.value,
-        images="synthetic micrographs",
+def _open(checkpoint: Path, options: Options) -> _Source:
+    from wsol_deploy.export.fold import fold
+    from wsol_deploy.export.half import halve
+    from wsol_deploy.model.deploy import load_deployed
+
+    network = load_deployed(checkpoint)
+    graph = fold(network)
+    card = read_card(checkpoint)
+    data = proof_data.validation(card, options.proof_data)
+    logger.info("the proof's images: %s", data.name)
+    reference = runtime.load(checkpoint, device="cpu")
+    metrics = measure(reference, data)
+    described = describe(
+        card,
+        network.names,
+        input=options.shape.describe(card.input),
+        precision=options.precision,
+        **options.words,
     )
-    if not found.passed:
-        target.unlink(missing_ok=True)
-        _record(target, found, None)
-        name, apart = found.worst
+    if options.precision == "float16":
+        graph = halve(graph)
+    return _Source(network, graph, described, options, reference, data, metrics)
+
+
+def _export(source: _Source, kind: Format, aside: Path, target: Path) -> Exported:
+    logger.info("%s: converting", target.name)
+    write, explain = _convert(source, kind)
+    write(aside, source.card)
+    logger.info("%s: proving", target.name)
+    artifact = runtime.load(aside, device="cpu", trust=True)
+    limits = LIMITS[source.options.precision]
+    proof = prove(source.reference, artifact, source.data, limits, source.metrics)
+    proof.forced = bool(proof.failure) and source.options.force
+    if proof.failure and not proof.forced:
+        report.record(target, proof, None)
         raise ProofFailed(
-            f"{target.name} was not kept: {name} differs from PyTorch by {apart.max:.1e} on "
-            f"{apart.worst}; the report is {target.with_name(REPORT)}"
+            f"{target.name} was not kept: {proof.failure}{explain()}; the whole proof is "
+            f"{target.with_name(report.REPORT)}"
         )
-    write(aside, card.model_copy(update={"proof": found.to_dict()}))
+    write(aside, source.card.model_copy(update={"proof": proof.brief()}))
+    _check_the_same(artifact, aside)
     digest = hashlib.sha256(aside.read_bytes()).hexdigest()
     aside.replace(target)
-    _record(target, found, digest)
-    logger.info("%s: %s", target.name, found.summary)
-    return Exported(target, kind, found)
+    report.record(target, proof, digest)
+    logger.info("%s: %s", target.name, proof.summary)
+    return Exported(target, kind, proof)
 
 
-def eager(model: DeployedModel) -> Run:
-    """The model in PyTorch, on the CPU, as arrays by name."""
+def _convert(source: _Source, kind: Format) -> tuple[formats.Writer, Callable[[], str]]:
+    """What writes the artifact, and what explains why it failed its proof."""
+    options = source.options
+    if kind == "safetensors":
+        return formats.convert(kind, source.network, options.shape), str
+    if kind != "onnx" or not (options.simplify or options.precision == "int8"):
+        return formats.convert(kind, source.graph, options.shape), str
+    from wsol_deploy.export import int8, onnx_format, slim
 
-    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.inference_mode():
-            outputs = model(torch.from_numpy(batch))
-        return {
-            name: value.float().numpy() for name, value in zip(model.names, outputs, strict=True)
-        }
+    graph = onnx_format.graph(source.graph, options.shape)
+    if options.simplify:
+        graph = slim.simplify(graph, options.shape)
+    if options.precision != "int8":
+        return onnx_format.writer(graph), str
+    batches = _calibration(source)
+    logger.info("quantising with %d training images", len(batches))
+    quantised = int8.quantise(graph, batches, options.keep_float)
+    return onnx_format.writer(quantised), lambda: int8.advice(graph, quantised, batches)
 
-    return run
+
+def _calibration(source: _Source) -> list[np.ndarray]:
+    pictures = proof_data.training(source.card, source.options.proof_data).pictures
+    every = max(1, len(pictures) // CALIBRATION)
+    batches = []
+    for picture in pictures[::every][:CALIBRATION]:
+        pixels = images.fit(picture.read(), source.card.input.size)
+        batches.append(np.stack([pixels] * (source.options.shape.batch or 1)))
+    return batches
 
 
-def _record(target: Path, found: Proof, digest: str | None) -> None:
-    """Add one artifact to the folder's report; what failed has no sha256."""
-    report = target.with_name(REPORT)
-    entries = json.loads(report.read_text("utf-8")) if report.is_file() else {}
-    entries[target.name] = {**found.to_dict(), **({"sha256": digest} if digest else {})}
-    report.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
+def _check_the_same(proved: runtime.Predictor, path: Path) -> None:
+    """Whether the file with the proof in its card is still what was proved."""
+    final = runtime.load(path, device="cpu", trust=True)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    batch = final.prepare(noise)[None]
+    before, after = proved.run(batch), final.run(batch)
+    if not all(np.array_equal(before[name], after[name]) for name in before):
+        raise ProofFailed(f"{path.name} was not kept: it changed when its proof was put into it")

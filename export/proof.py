@@ -1,25 +1,47 @@
-"""The proof of an export: eager PyTorch against the artifact, output by output."""
+"""What a proof found: how far an artifact is from eager PyTorch, and whether that is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from wsol_deploy.export.proof_cases import Case
+from wsol_deploy.export.options import Precision
 
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
-TOLERANCE = 1e-4
+TITLES = {"error": "error", "f1_plus": "F1+", "f1_minus": "F1-"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an artifact may differ by.
+
+    Attributes:
+        difference: of any value of any output; None does not limit it.
+        mask_iou: least intersection over union of the masks at the threshold.
+        labels_agree: least share of images with the same label.
+        loss: of F1+ and of F1-, as a fraction.
+    """
+
+    difference: float | None = None
+    mask_iou: float = 0.0
+    labels_agree: float = 0.0
+    loss: float = 1.0
+
+
+LIMITS: dict[Precision, Limits] = {
+    "float32": Limits(difference=1e-4),
+    "float16": Limits(difference=0.1, mask_iou=0.99, labels_agree=0.99, loss=0.005),
+    "int8": Limits(labels_agree=0.99, loss=0.005),
+}
 
 
 @dataclass(slots=True)
 class Difference:
     """How far one output is from eager PyTorch's.
 
-    Differences are absolute, but for an output whose values leave [-1, 1]: there they are
-    relative to its largest magnitude in the batch.
+    Absolute, but for an output with values outside [-1, 1]: there relative to its largest
+    magnitude in the batch.
 
     Attributes:
         max: the largest, over all pixels of all cases.
@@ -33,14 +55,11 @@ class Difference:
     cases: int = 0
 
     def add(self, expected: np.ndarray, found: np.ndarray, case: str) -> None:
-        """Take one more case into account."""
-        if expected.shape != found.shape:
-            largest = mean = float("inf")
-        else:
-            scale = max(1.0, float(np.abs(expected).max(initial=0)))
-            apart = np.abs(expected - found) / scale
+        """Take one more case into account; another shape or a NaN is infinitely far."""
+        largest = mean = float("inf")
+        if expected.shape == found.shape and np.isfinite(found).all():
+            apart = np.abs(expected - found) / max(1.0, float(np.abs(expected).max(initial=0)))
             largest, mean = float(apart.max(initial=0)), float(apart.mean())
-            largest = float("inf") if np.isnan(largest) else largest
         if largest >= self.max:
             self.max, self.worst = largest, case
         self.cases += 1
@@ -48,25 +67,78 @@ class Difference:
 
 
 @dataclass(slots=True)
+class Agreement:
+    """Pixels of both masks, and labels, over all images."""
+
+    intersection: int = 0
+    union: int = 0
+    same: int = 0
+    images: int = 0
+    dice: dict[str, float] = field(default_factory=lambda: {"f1_plus": 0.0, "f1_minus": 0.0})
+
+    def add(
+        self, expected: dict[str, np.ndarray], found: dict[str, np.ndarray], threshold: float
+    ) -> None:
+        """Take a batch into account."""
+        self.images += len(expected["mask"])
+        self.same += int((_labels(expected) == _labels(found)).sum())
+        if expected["mask"].shape != found["mask"].shape:
+            self.union += expected["mask"].size
+            return
+        for ours, theirs in zip(
+            expected["mask"] > threshold, found["mask"] > threshold, strict=True
+        ):
+            self.intersection += int((ours & theirs).sum())
+            self.union += int((ours | theirs).sum())
+            self.dice["f1_plus"] += _dice(ours, theirs)
+            self.dice["f1_minus"] += _dice(~ours, ~theirs)
+
+    @property
+    def mask_iou(self) -> float:
+        """Intersection over union over all pixels."""
+        return self.intersection / self.union if self.union else 1.0
+
+    @property
+    def labels_agree(self) -> float:
+        """Share of images with the same label."""
+        return self.same / self.images if self.images else 1.0
+
+
+@dataclass(slots=True)
 class Proof:
     """What the comparison found.
 
     Attributes:
-        images: where the pixels come from, in words.
-        tolerance: largest difference allowed.
-        outputs: the artifact's differences by output.
-        batching: largest difference between a batch and its images one by one.
-        mask_iou: intersection over union of both masks at the threshold, over all pixels.
-        labels_agree: share of images with the same label.
+        data: where the images come from, in words.
+        device: where the artifact ran.
+        limits: what was allowed.
+        outputs: differences by output.
+        batching: of a batch from its images one by one.
+        agreement: of masks and labels.
+        metrics: error, F1+ and F1- of "pytorch" and of "artifact", where there is a truth.
+        forced: kept although it failed.
     """
 
-    images: str
-    tolerance: float = TOLERANCE
+    data: str
+    device: str
+    limits: Limits
     outputs: dict[str, Difference] = field(default_factory=dict)
-    batching: float = 0.0
-    mask_iou: float = 1.0
-    labels_agree: float = 1.0
-    compared: int = 0
+    batching: Difference = field(default_factory=Difference)
+    agreement: Agreement = field(default_factory=Agreement)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    forced: bool = False
+
+    def add(
+        self,
+        expected: dict[str, np.ndarray],
+        found: dict[str, np.ndarray],
+        threshold: float,
+        case: str,
+    ) -> None:
+        """Take one batch's outputs, of PyTorch and of the artifact, into account."""
+        for name, values in expected.items():
+            self.outputs.setdefault(name, Difference()).add(values, found[name], case)
+        self.agreement.add(expected, found, threshold)
 
     @property
     def worst(self) -> tuple[str, Difference]:
@@ -74,78 +146,85 @@ class Proof:
         return max(self.outputs.items(), key=lambda item: item[1].max)
 
     @property
+    def losses(self) -> dict[str, float]:
+        """What F1+ and F1- lose; against PyTorch's own masks where there are no true ones."""
+        ours, theirs = self.metrics.get("pytorch", {}), self.metrics.get("artifact", {})
+        if all("f1_plus" in values for values in (ours, theirs)):
+            return {name: ours[name] - theirs[name] for name in self.agreement.dice}
+        images = max(1, self.agreement.images)
+        return {name: 1 - total / images for name, total in self.agreement.dice.items()}
+
+    @property
+    def failure(self) -> str:
+        """What is beyond its limit, in words, or ""."""
+        name, apart = self.worst
+        limits, largest = self.limits, self.limits.difference
+        if largest is not None and apart.max > largest:
+            return f"{name} differs from PyTorch by {apart.max:.1e} on {apart.worst}"
+        if largest is not None and self.batching.max > largest:
+            return (
+                f"a batch differs from its images one by one by {self.batching.max:.1e} on "
+                f"{self.batching.worst}"
+            )
+        if self.agreement.mask_iou < limits.mask_iou:
+            return f"the masks' IoU with PyTorch's is {self.agreement.mask_iou:.4f}"
+        if self.agreement.labels_agree < limits.labels_agree:
+            return f"{self.agreement.labels_agree:.1%} of the labels agree with PyTorch's"
+        lost = {metric: loss for metric, loss in self.losses.items() if loss > limits.loss}
+        return " and ".join(
+            f"{TITLES[metric]} falls by {100 * loss:.1f} points" for metric, loss in lost.items()
+        )
+
+    @property
     def passed(self) -> bool:
-        """Whether every output is within tolerance and batching changes nothing."""
-        return max(self.worst[1].max, self.batching) <= self.tolerance
+        """Whether everything is within its limits."""
+        return not self.failure
 
     @property
     def summary(self) -> str:
-        """One line: the verdict and the largest difference."""
-        name, difference = self.worst
-        sign = "<=" if self.passed else ">"
-        apart = max(difference.max, self.batching)
-        where = name if difference.max >= self.batching else "a batch against single images"
+        """One line: the verdict, or what failed."""
+        name, apart = self.worst
+        verdict = f"FAILED, kept by force ({self.failure})" if self.failure else "as PyTorch"
         return (
-            f"{self.compared} images ({self.images}): largest difference from PyTorch "
-            f"{apart:.1e} {sign} {self.tolerance:.0e}, in {where}"
+            f"{verdict} on {self.data}: largest difference {apart.max:.1e} ({name}), mask IoU "
+            f"{self.agreement.mask_iou:.5f}, labels agree {self.agreement.labels_agree:.1%}"
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The proof as JSON."""
+    def brief(self) -> dict[str, Any]:
+        """What the artifact's card says of it."""
+        name, apart = self.worst
         return {
             "passed": self.passed,
+            "forced": self.forced,
             "summary": self.summary,
-            "images": self.images,
-            "compared": self.compared,
-            "tolerance": self.tolerance,
-            "outputs": {
-                name: {"max": apart.max, "mean": apart.mean, "worst": apart.worst}
-                for name, apart in self.outputs.items()
-            },
-            "batch_against_singles": self.batching,
-            "mask_iou": self.mask_iou,
-            "labels_agree": self.labels_agree,
+            "images": self.agreement.images,
+            "largest_difference": apart.max,
+            "in_output": name,
+            "mask_iou": self.agreement.mask_iou,
+            "labels_agree": self.agreement.labels_agree,
+            "metrics": self.metrics,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole proof as JSON."""
+        return {
+            **self.brief(),
+            "failure": self.failure,
+            "data": self.data,
+            "device": self.device,
+            "limits": {name: getattr(self.limits, name) for name in Limits.__slots__},
+            "outputs": {name: _json(apart) for name, apart in self.outputs.items()},
+            "batch_against_singles": _json(self.batching),
         }
 
 
-def compare(
-    reference: Run, artifact: Run, cases: Iterable[Case], *, threshold: float, images: str
-) -> Proof:
-    """Run both on every case.
-
-    Args:
-        reference: eager PyTorch; gives every output of the artifact.
-        artifact: the exported file, as it will be run.
-        threshold: of the mask.
-        images: where the cases come from, for the report.
-    """
-    proof = Proof(images)
-    intersection = union = agreed = 0
-    for case in cases:
-        expected, found = reference(case.batch), artifact(case.batch)
-        for name, values in expected.items():
-            proof.outputs.setdefault(name, Difference()).add(values, found[name], str(case))
-        if len(case.batch) > 1:
-            proof.batching = max(proof.batching, _batching(artifact, case, found))
-        ours, theirs = expected["mask"] > threshold, found["mask"] > threshold
-        if ours.shape == theirs.shape:
-            intersection += int((ours & theirs).sum())
-        union += int((ours | theirs).sum()) if ours.shape == theirs.shape else ours.size
-        agreed += int((_labels(expected) == _labels(found)).sum())
-        proof.compared += len(case.batch)
-    proof.mask_iou = intersection / union if union else 1.0
-    proof.labels_agree = agreed / proof.compared if proof.compared else 1.0
-    return proof
+def _json(apart: Difference) -> dict[str, Any]:
+    return {"max": apart.max, "mean": apart.mean, "worst": apart.worst}
 
 
-def _batching(artifact: Run, case: Case, together: dict[str, np.ndarray]) -> float:
-    """Largest difference between the batch and its images one by one."""
-    largest = Difference()
-    for index in range(len(case.batch)):
-        alone = artifact(case.batch[index : index + 1])
-        for name, values in alone.items():
-            largest.add(values, together[name][index : index + 1], str(case))
-    return largest.max
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def _labels(outputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 
 from wsol_deploy.card import CARD_KEY, ModelCard
-from wsol_deploy.export.example import example
 from wsol_deploy.export.formats import Writer
+from wsol_deploy.export.shape import Shape
 from wsol_deploy.model.deploy import DeployedModel
 
 
-def convert(model: DeployedModel) -> Writer:
+def convert(model: DeployedModel, shape: Shape) -> Writer:
     """Convert to TorchScript: one forward on uint8 N x H x W x 3 that returns a tuple."""
     with _without_warnings(), torch.no_grad():
-        traced = torch.jit.trace(model, example(), check_trace=False)
+        traced = torch.jit.trace(model, shape.example(), check_trace=False)
         frozen = torch.jit.freeze(traced)
 
     def write(path: Path, card: ModelCard) -> None:

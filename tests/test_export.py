@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exporting import CLASSES, a_checkpoint, exports, save_checkpoint
+from exporting import CLASSES, a_checkpoint, exports, quick, save_checkpoint, small_images
 
 from wsol_deploy import runtime
 from wsol_deploy.artifacts import read_card
@@ -20,7 +20,7 @@ from wsol_deploy.export import export_model
 from wsol_deploy.export.formats import parse
 from wsol_deploy.model.deploy import load_deployed
 
-FORMATS = ("onnx", "torchscript", "safetensors")
+FORMATS = ("onnx", "torchscript", "pt2", "safetensors")
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -68,19 +68,34 @@ def test_the_torchscript_runs_in_plain_torch_and_names_its_card() -> None:
     assert "schema_version" in str(extra["wsol"])
 
 
+def test_the_pt2_runs_in_plain_torch() -> None:
+    module = torch.export.load(exports()["pt2"].path).module()
+    assert module(torch.zeros(1, 32, 45, 3, dtype=torch.uint8))[0].shape == (1, 1, 32, 45)
+
+
+def test_the_exported_graph_has_no_batch_normalisation_left() -> None:
+    model = onnx.load(exports()["onnx"].path)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    kernels = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+    used = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    assert used.count("network.backbone.features.stages.0.0.weight") == 3
+    assert {kernel.name for kernel in kernels} == set(used), "one copy for all passes"
+
+
 def test_nothing_is_left_aside() -> None:
     names = {path.name for path in exports()["onnx"].path.parent.iterdir()}
-    assert names == {"model.onnx", "model.torchscript", "model.safetensors", "proof.json"}
+    artifacts = {"model.onnx", "model.torchscript", "model.pt2", "model.safetensors"}
+    assert names == artifacts | {"proof.json", "proof.md"}
 
 
 def test_an_artifact_is_not_replaced_unasked(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "best.safetensors")
-    export_model(checkpoint, ["safetensors"], tmp_path)
+    export_model(checkpoint, ["safetensors"], tmp_path, options=quick())
     before = (tmp_path / "model.safetensors").read_bytes()
     with pytest.raises(WsolError, match="--overwrite"):
-        export_model(checkpoint, ["safetensors"], tmp_path)
+        export_model(checkpoint, ["safetensors"], tmp_path, options=quick())
     assert (tmp_path / "model.safetensors").read_bytes() == before
-    export_model(checkpoint, ["safetensors"], tmp_path, overwrite=True)
+    export_model(checkpoint, ["safetensors"], tmp_path, options=quick(), overwrite=True)
 
 
 def test_an_unknown_format_names_the_known_ones() -> None:
@@ -90,12 +105,18 @@ def test_an_unknown_format_names_the_known_ones() -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     checkpoint = save_checkpoint(tmp_path / "run" / "best.safetensors")
-    done = _wsol("export", "-m", str(checkpoint.parent), "--format", "torchscript")
+    words = ["--license", "CC-BY-4.0", "--author", "A. N. Author", "--description", "glands"]
+    done = _wsol(
+        *("export", "-m", str(checkpoint.parent), "--format", "torchscript"),
+        *("--proof-data", str(small_images()), *words),
+    )
     path = checkpoint.parent / "export" / "model.torchscript"
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(path)]
     assert done.stderr.splitlines()[-1].startswith("next: wsol predict")
     assert "Warning" not in done.stderr
+    card = read_card(path)
+    assert (card.licence, card.author, card.description) == ("CC-BY-4.0", "A. N. Author", "glands")
 
 
 @pytest.mark.parametrize(
@@ -103,10 +124,18 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["--format", "tflite"], 2, "no such format"),
         (["-m", "nowhere"], 1, "no such run"),
+        (["--image-size", "20x20"], 2, "HEIGHTxWIDTH"),
+        (["--half", "--int8"], 2, "choose one"),
+        (["--int8", "--format", "pt2"], 2, "onnx alone"),
+        (["--half", "--format", "safetensors"], 2, "no graph"),
+        (["--force-int8"], 2, "go with --int8"),
+        (["--proof-data", "nowhere"], 1, "nowhere"),
     ],
 )
-def test_a_wrong_command_costs_one_line(arguments: list[str], code: int, words: str) -> None:
-    done = _wsol("export", "-m", str(a_checkpoint()), *arguments)
+def test_a_wrong_command_costs_one_line(
+    tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    done = _wsol("export", "-m", str(a_checkpoint()), "-o", str(tmp_path), *arguments)
     assert done.returncode == code
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

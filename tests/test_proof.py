@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporting import save_checkpoint
+from exporting import a_checkpoint, exports, quick, save_checkpoint, small_images
 
-from wsol_deploy.errors import ProofFailed
-from wsol_deploy.export import export_model, formats
+from wsol_deploy import runtime
+from wsol_deploy.artifacts import Format, read_card
+from wsol_deploy.datasets import synthetic
+from wsol_deploy.errors import DataError, ProofFailed
+from wsol_deploy.export import Options, Shape, export_model, formats, proof_data
+from wsol_deploy.export.proof import LIMITS, Difference
+from wsol_deploy.export.prove import prove
 from wsol_deploy.model.deploy import DeployedModel
 
 
@@ -40,18 +47,12 @@ class OneSize(DeployedModel):
 
 
 def changed_weight(model: DeployedModel) -> DeployedModel:
-    weights = dict(model.network.localizer.named_parameters())["maps.weight"]
-    changed = DeployedModel(_copy(model.network))
+    """One weight of the localizer is another."""
+    changed = DeployedModel(copy.deepcopy(model.network))
     with torch.no_grad():
-        target = dict(changed.network.localizer.named_parameters())["maps.weight"]
-        target[0, 0] += 10 * weights.abs().max()
+        weight = changed.network.localizer.maps.weight
+        weight[0, 0] += 10 * weight.abs().max()
     return changed
-
-
-def _copy(network: torch.nn.Module) -> torch.nn.Module:
-    import copy
-
-    return copy.deepcopy(network)
 
 
 FAULTS: dict[str, Callable[[DeployedModel], DeployedModel]] = {
@@ -66,35 +67,86 @@ FAULTS: dict[str, Callable[[DeployedModel], DeployedModel]] = {
 def test_a_planted_fault_is_caught(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = save_checkpoint(tmp_path / "best.safetensors")
     right = formats.convert
 
-    def wrong(kind: str, model: DeployedModel) -> formats.Writer:
-        return right(kind, FAULTS[fault](model))
+    def wrong(kind: Format, model: DeployedModel, shape: Shape) -> formats.Writer:
+        return right(kind, FAULTS[fault](model), shape)
 
     monkeypatch.setattr(formats, "convert", wrong)
-    with pytest.raises(ProofFailed, match=r"differs from PyTorch by .* on synthetic") as caught:
-        export_model(checkpoint, ["torchscript"], tmp_path / "export")
+    with pytest.raises(ProofFailed, match=r"differs from PyTorch by .* on \d\.png") as caught:
+        export_model(a_checkpoint(), ["torchscript"], tmp_path, options=quick())
     assert caught.value.exit_code == 4
-    assert [path.name for path in (tmp_path / "export").iterdir()] == ["proof.json"]
-    entry = json.loads((tmp_path / "export" / "proof.json").read_text())["model.torchscript"]
+    assert {path.name for path in tmp_path.iterdir()} == {"proof.json", "proof.md"}
+    entry = json.loads((tmp_path / "proof.json").read_text())["not_kept"]["model.torchscript"]
     assert not entry["passed"]
     assert "sha256" not in entry
-    assert max(values["max"] for values in entry["outputs"].values()) > entry["tolerance"]
+    worst, apart = max(entry["outputs"].items(), key=lambda item: item[1]["max"])
+    assert entry["failure"].startswith(worst)
+    assert apart["max"] > entry["limits"]["difference"]
+    assert entry["failure"] in (tmp_path / "proof.md").read_text()
 
 
-def test_nan_is_a_difference() -> None:
-    from wsol_deploy.export.proof import Difference
+def test_a_failed_export_leaves_the_older_file_and_its_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_model(a_checkpoint(), ["torchscript"], tmp_path, options=quick())
+    before = (tmp_path / "model.torchscript").read_bytes()
+    right = formats.convert
+    monkeypatch.setattr(
+        formats,
+        "convert",
+        lambda kind, model, shape: right(kind, SwappedChannels(model.network), shape),
+    )
+    with pytest.raises(ProofFailed):
+        export_model(a_checkpoint(), ["torchscript"], tmp_path, overwrite=True, options=quick())
+    assert (tmp_path / "model.torchscript").read_bytes() == before
+    digest = hashlib.sha256(before).hexdigest()
+    entries = json.loads((tmp_path / "proof.json").read_text())
+    assert entries["artifacts"]["model.torchscript"]["sha256"] == digest
 
+
+def test_the_proof_is_on_odd_sizes_and_batches_too() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watched:
+        def __init__(self, inner: runtime.Predictor) -> None:
+            self.inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
+
+        def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+            seen.append(batch.shape[:3])
+            return self.inner.run(batch)
+
+    artifact = runtime.load(exports()["onnx"].path, device="cpu")
+    data = proof_data.validation(artifact.card, small_images())
+    reference = runtime.load(a_checkpoint(), device="cpu")
+    prove(Watched(reference), artifact, data, LIMITS["float32"], {})  # type: ignore[arg-type]
+    assert seen == [(1, 48, 64), (1, 56, 40), (1, 64, 72), (1, 32, 32), (2, 127, 191), (3, 64, 72)]
+
+
+def test_labelled_images_give_the_metrics_of_both(tmp_path: Path) -> None:
+    data = synthetic.generate(tmp_path / "data", size=64, train=8, valid=4, test=4)
+    recipe = {"data": {"path": str(data.root), "split": "official"}}
+    checkpoint = save_checkpoint(tmp_path / "best.safetensors", recipe=recipe)
+    (done,) = export_model(checkpoint, ["torchscript"])
+    proof = done.proof
+    assert "valid images" in proof.data and proof.data.startswith("4 of")
+    assert set(proof.metrics["pytorch"]) == {"error", "f1_plus", "f1_minus"}
+    assert proof.metrics["artifact"] == pytest.approx(proof.metrics["pytorch"], abs=0.01)
+    card = read_card(done.path)
+    assert card.proof is not None and card.proof["metrics"] == proof.metrics
+
+
+def test_a_folder_without_images_proves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image"):
+        export_model(a_checkpoint(), ["onnx"], tmp_path, options=Options(proof_data=tmp_path))
+
+
+@pytest.mark.parametrize("found", [np.array([[0.0, np.nan]]), np.zeros((1, 3))])
+def test_nan_and_another_shape_are_differences(found: np.ndarray) -> None:
     apart = Difference()
-    apart.add(np.zeros((1, 2)), np.array([[0.0, np.nan]]), "a case")
+    apart.add(np.zeros((1, 2)), found, "a case")
     assert apart.max == float("inf")
     assert apart.worst == "a case"
-
-
-def test_another_shape_is_a_difference() -> None:
-    from wsol_deploy.export.proof import Difference
-
-    apart = Difference()
-    apart.add(np.zeros((1, 2)), np.zeros((1, 3)), "a case")
-    assert apart.max == float("inf")

@@ -4,23 +4,76 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsol_deploy.cli.options import Model, Quiet, Verbose
 
-FORMATS_HELP = "onnx, torchscript, pt2 or safetensors; repeatable."
+if TYPE_CHECKING:
+    pass
+
+FORMATS = "onnx, torchscript, pt2 or safetensors; repeatable."
+SHAPE, PRECISION, CARD = "Fixed shapes", "Precision", "Written into the card"
 
 
 def export(
     model: Model = None,
-    kinds: Annotated[list[str] | None, typer.Option("--format", help=FORMATS_HELP)] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--format", help=FORMATS, show_default="onnx")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder. Default: export/ in the run."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace artifacts that are there.")] = False,
+    proof_data: Annotated[
+        Path | None,
+        typer.Option(help="Images to prove on. Default: the training's validation images."),
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="fp16 inside.", rich_help_panel=PRECISION)
+    ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="8-bit ONNX, kept if F1+ and F1- fall by at most 0.5 points.",
+            rich_help_panel=PRECISION,
+        ),
+    ] = False,
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER", help="Leave it out of --int8; repeatable.", rich_help_panel=PRECISION
+        ),
+    ] = None,
+    force_int8: Annotated[
+        bool,
+        typer.Option(
+            "--force-int8", help="Keep int8 whatever it loses.", rich_help_panel=PRECISION
+        ),
+    ] = False,
+    simplify: Annotated[
+        bool, typer.Option("--simplify", help="Try onnxslim; keep it where it is faster.")
+    ] = False,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Fix N (TensorRT, mobile).", rich_help_panel=SHAPE)
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Fix H and W.", rich_help_panel=SHAPE)
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a model repository for Triton, too."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", help="Of the weights.", rich_help_panel=CARD)
+    ] = None,
+    author: Annotated[str | None, typer.Option(rich_help_panel=CARD)] = None,
+    description: Annotated[str | None, typer.Option(rich_help_panel=CARD)] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace artifacts that are there.")
+    ] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -28,22 +81,33 @@ def export(
 
     Example: wsol export --format onnx --format torchscript
     """
-    from wsol_deploy.errors import MissingExtra
+    from wsol_deploy.errors import MissingExtra, UsageError
+    from wsol_deploy.export import Options, Shape, export_model
+    from wsol_deploy.export.formats import parse
     from wsol_deploy.runs import resolve
 
+    if half and int8:
+        raise UsageError("--half and --int8: choose one")
+    words = {"licence": licence, "author": author, "description": description}
+    options = Options(
+        precision="int8" if int8 else "float16" if half else "float32",
+        shape=Shape.parse(batch_size, image_size),
+        simplify=simplify,
+        keep_float=tuple(keep_float or ()),
+        force=force_int8,
+        proof_data=proof_data,
+        words={name: text for name, text in words.items() if text is not None},
+    )
+    chosen = [parse(name) for name in kinds or ["onnx"]]
     checkpoint = resolve(model, want="checkpoint")
     try:
-        from wsol_deploy.export import export_model
-        from wsol_deploy.export.formats import parse
+        done = export_model(checkpoint, chosen, output, overwrite=overwrite, options=options)
     except ImportError as error:
         raise MissingExtra("Exporting", "train") from error
-    chosen = [parse(name) for name in kinds or ["onnx"]]
-    done = export_model(checkpoint, chosen, output, overwrite=overwrite)
     for exported in done:
         print(exported.path)
     if not quiet:
-        first = done[0].path
-        print(f"next: wsol predict IMAGES -o masks/ -m {first}", file=sys.stderr)
+        print(f"next: wsol predict IMAGES -o masks/ -m {done[0].path}", file=sys.stderr)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,131 @@
+"""The images of a proof: the run's own validation images, a folder's, or synthetic ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from wsol_deploy import images
+from wsol_deploy.card import ModelCard
+from wsol_deploy.datasets.base import Sample
+from wsol_deploy.errors import DataError, UsageError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+MOST = 200
+SYNTHETIC, SYNTHETIC_SIZE, SEED = 6, 256, 2020
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image; `read` gives uint8, H x W x 3, RGB. `sample` is None without a label."""
+
+    name: str
+    read: Callable[[], np.ndarray]
+    sample: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofData:
+    """Images for a proof.
+
+    Attributes:
+        name: where they come from, in words.
+        pictures: at least one, at most 200.
+        classes: that the samples' labels index; empty without labels.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    classes: tuple[str, ...] = ()
+
+
+def validation(card: ModelCard, folder: Path | None) -> ProofData:
+    """The validation images of a folder, or of the training, or synthetic micrographs.
+
+    Args:
+        card: of the model; its recipe says where the training's data was and how it was split.
+        folder: a data set, or any folder of images.
+
+    Raises:
+        DataError: the folder has no image.
+    """
+    if folder is not None:
+        return _labelled(card, folder, "valid") or _unlabelled(folder)
+    path = _own(card)
+    found = _labelled(card, path, "valid") if path else None
+    if found:
+        return found
+    logger.info("the model's own images are not at hand: proving on synthetic micrographs")
+    return _synthetic()
+
+
+def training(card: ModelCard, folder: Path | None) -> ProofData:
+    """Training images, for calibration.
+
+    Raises:
+        UsageError: the training's data is not at hand and no other is named.
+    """
+    path = folder or _own(card)
+    found = _labelled(card, path, "train") if path else None
+    if found:
+        return found
+    if folder is not None:
+        return _unlabelled(folder)
+    raise UsageError(
+        "--int8 is calibrated on training images, and those of this model are not at hand; "
+        "name a folder of such images with --proof-data"
+    )
+
+
+def _own(card: ModelCard) -> Path | None:
+    data = card.recipe.get("data")
+    path = data.get("path") if isinstance(data, dict) else None
+    return Path(path) if path and Path(path).exists() else None
+
+
+def _labelled(card: ModelCard, path: Path, subset: str) -> ProofData | None:
+    """The subset of a data set whose classes the model knows, or None."""
+    from wsol_deploy.evaluation.held_out import select
+
+    try:
+        chosen = select(path, card, subset=subset)
+    except (DataError, UsageError) as error:
+        logger.debug("%s", error)
+        return None
+    if not set(chosen.dataset.classes) <= set(card.classes):
+        return None
+    samples = _spread(chosen.dataset.samples)
+    pictures = tuple(Picture(sample.name, sample.read_image, sample) for sample in samples)
+    return ProofData(f"{len(pictures)} of {chosen.name}", pictures, chosen.dataset.classes)
+
+
+def _unlabelled(folder: Path) -> ProofData:
+    files = [folder] if folder.is_file() else images.find(folder)
+    if not files:
+        raise DataError(f"{folder}: no image in it; name a folder of images")
+    pictures = tuple(Picture(path.name, partial(images.read, path)) for path in _spread(files))
+    return ProofData(f"{len(pictures)} images of {folder.name}", pictures)
+
+
+def _synthetic() -> ProofData:
+    from wsol_deploy.datasets.synthetic import render
+
+    rng = np.random.default_rng(SEED)
+    drawn = [render(rng, grade, SYNTHETIC_SIZE)[0] for grade in ("benign", "malignant")]
+    turned = [np.ascontiguousarray(np.rot90(pixels, k)) for k in range(3) for pixels in drawn]
+    pictures = [Picture(f"synthetic {at}", lambda x=x: x) for at, x in enumerate(turned)]
+    return ProofData(f"{len(pictures)} synthetic micrographs", tuple(pictures[:SYNTHETIC]))
+
+
+def _spread(items: Sequence[T]) -> Sequence[T]:
+    """At most 200 items, evenly taken."""
+    if len(items) <= MOST:
+        return items
+    return [items[at * len(items) // MOST] for at in range(MOST)]

@@ -1,0 +1,90 @@
+"""proof.json and its readable twin proof.md, beside the artifacts they speak of."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from wsol_deploy.export.proof import TITLES, Proof
+
+REPORT, TABLE = "proof.json", "proof.md"
+
+
+def record(target: Path, proof: Proof, digest: str | None) -> None:
+    """Enter one artifact in its folder's report.
+
+    Args:
+        target: the artifact's path.
+        proof: what was found.
+        digest: sha256 of the file, or None where it was not kept; an older file of that name
+            and its entry stay then.
+    """
+    path = target.with_name(REPORT)
+    entries = _read(path)
+    if digest:
+        entries["artifacts"][target.name] = {"sha256": digest, **proof.to_dict()}
+        entries["not_kept"].pop(target.name, None)
+    else:
+        entries["not_kept"][target.name] = proof.to_dict()
+    _write(path, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
+    _write(target.with_name(TABLE), table(entries))
+
+
+def table(entries: dict[str, dict[str, Any]]) -> str:
+    """The report as Markdown."""
+    lines = ["# Proof: exported files against eager PyTorch", ""]
+    for title, key in (("kept", "artifacts"), ("not kept", "not_kept")):
+        for name, entry in entries[key].items():
+            lines += _section(name, title, entry)
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, title: str, entry: dict[str, Any]) -> list[str]:
+    verdict = entry["failure"] or "within limits"
+    rows = [
+        (output, values["max"], values["mean"], values["worst"])
+        for output, values in entry["outputs"].items()
+    ]
+    batching = entry["batch_against_singles"]
+    rows.append(("batch against singles", batching["max"], batching["mean"], batching["worst"]))
+    lines = [
+        f"## {name}: {title}",
+        f"{verdict}; {entry['data']}, on {entry['device']}; mask IoU {entry['mask_iou']:.6f}, "
+        f"labels agree {entry['labels_agree']:.2%}",
+        "",
+        "| output | largest difference | mean | on |",
+        "|---|---|---|---|",
+        *(
+            f"| {output} | {most:.2e} | {mean:.2e} | {worst} |"
+            for output, most, mean, worst in rows
+        ),
+        "",
+    ]
+    if entry["metrics"]:
+        ours, theirs = entry["metrics"]["pytorch"], entry["metrics"]["artifact"]
+        lines += ["| metric | PyTorch | file |", "|---|---|---|"]
+        lines += [
+            f"| {TITLES[metric]} | {100 * ours[metric]:.2f} % | {100 * theirs[metric]:.2f} % |"
+            for metric in ours
+        ]
+        lines.append("")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        entries = {}
+    return {key: entries.get(key, {}) for key in ("artifacts", "not_kept")}
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
