@@ -65,9 +65,7 @@ def test_eq_12_keeps_the_larger_of_collected_and_trusted():
     collected = tensor([0.5, 0.1]).view(1, 1, 1, 2)
     mask = tensor([0.8, 0.6]).view(1, 1, 1, 2)
     # psi 1/2: max(0.5, 0.4), max(0.1, 0.3)
-    assert_close(
-        accumulate(collected, tensor([0.5]), mask), tensor([0.5, 0.3]).view(1, 1, 1, 2)
-    )
+    assert_close(accumulate(collected, tensor([0.5]), mask), tensor([0.5, 0.3]).view(1, 1, 1, 2))
 
 
 @pytest.mark.parametrize("t", [0, 1, 4])

@@ -107,7 +107,7 @@ def test_a_stopped_sample_is_not_forwarded_again(monkeypatch):
 
 
 def test_erasing_ends_when_no_sample_is_trusted():
-    network, x, labels = case()
+    network, x, _ = case()
     always_wrong = (network.localize(x).logits.argmax(1) + 1) % CLASSES
     report, _ = run(network, x, always_wrong, u=4)
     assert report.passes == len(x)

@@ -89,8 +89,8 @@ class TrainLoader:
 
     The order of an epoch depends on (seed, epoch), the variant of an image on
     (seed, epoch, image): not on the threads, the other images, or where a run was resumed. The
-    last update keeps what is left. With several processes each takes every size-th image of an
-    update.
+    last update keeps what is left. Several processes take equal parts of every update; what does
+    not divide at the end of an epoch, fewer images than processes, is left out of it.
 
     Args:
         images: of the training.
@@ -116,7 +116,11 @@ class TrainLoader:
 
     def __len__(self) -> int:
         """Updates an epoch."""
-        return -(-len(self._images) // self._update_size)
+        return -(-self._used // self._update_size)
+
+    @property
+    def _used(self) -> int:
+        return len(self._images) // self._share.size * self._share.size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
         """The updates of an epoch from number `start` on: images of all processes, and batches.
@@ -124,7 +128,8 @@ class TrainLoader:
         Raises:
             DataError: an image cannot be read.
         """
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._images))
+        rng = np.random.default_rng([self._seed, epoch])
+        order = rng.permutation(len(self._images))[: self._used]
         updates = [
             order[first : first + self._update_size]
             for first in range(start * self._update_size, len(order), self._update_size)

@@ -234,9 +234,16 @@ def _network(recipe: Recipe, classes: int, world: World) -> nn.Module:
     if recipe.training.batch_norm == "frozen":
         network.freeze_batch_norm()
     elif world.size > 1 and world.device.type == "cuda":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = synchronised(network)
     world.broadcast(network)
     return network
+
+
+def synchronised(network: nn.Module) -> nn.Module:
+    """The network with batch statistics over all processes; timm's fused layers included."""
+    from timm.layers import convert_sync_batchnorm
+
+    return convert_sync_batchnorm(network)
 
 
 def _make_deterministic() -> None:

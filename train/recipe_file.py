@@ -52,13 +52,15 @@ def parse(document: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
+        given = first["input"]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
+            key = f"{key}.{next(iter(given))}" if isinstance(given, dict) and given else key
             raise UsageError(
                 f"{where}: no recipe key {key}; did you mean {nearest(key)}?"
             ) from error
         reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{where}: {key}: {reason} (got {first['input']!r})") from error
+        raise UsageError(f"{where}: {key}: {reason} (got {given!r})") from error
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -135,7 +137,8 @@ def _table(path: tuple[str, ...], table: dict[str, Any]) -> Iterator[str]:
     if path and plain:
         yield f"[{'.'.join(path)}]"
     for key, value in plain.items():
-        yield f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield f"{key} = {text}"
     if plain:
         yield ""
     for key, value in table.items():

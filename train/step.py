@@ -39,6 +39,7 @@ def training_step(
     weights: LossRecipe,
     erasing: ErasingRecipe,
     backward: Callable[[Tensor], None],
+    proceed: Callable[[int], bool] = bool,
 ) -> StepReport:
     """Accumulate the gradients of one mini-batch; the caller updates the parameters.
 
@@ -54,6 +55,8 @@ def training_step(
         weights: of the loss's terms.
         erasing: u, sigma and whether the mask is attached to the graph.
         backward: accumulates a scalar's gradient.
+        proceed: asked with the samples still running whether to erase once more; processes that
+            share batch statistics must answer alike.
     """
     n, size = len(x), (x.shape[2], x.shape[3])
     attached = erasing.mask_gradient == "attached"
@@ -88,7 +91,7 @@ def training_step(
             kept = accumulate(collected[running], psi, mask)
             collected = collected.index_copy(0, running, kept)
             erased = erased.index_copy(0, running, erased[running] * (1 - kept))
-        if len(running) == 0:
+        if t < erasing.u and not proceed(len(running)):
             break
 
     plus, minus = _classify(network, x * collected, x * (1 - collected))

@@ -71,6 +71,7 @@ class Updater:
         self.scaler = torch.amp.GradScaler(
             world.device.type, enabled=recipe.training.precision == "fp16"
         )
+        self.synchronised = any(isinstance(m, nn.SyncBatchNorm) for m in network.modules())
         self.average = copy.deepcopy(network).eval() if recipe.training.ema else None
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(network.backbone.mean, device=world.device).view(shape)
@@ -126,7 +127,7 @@ class Updater:
             x, labels = self.pixels(batch.x), batch.labels.to(self.world.device)
             with self._autocast():
                 report = training_step(
-                    self.network, x, labels, weights, self.recipe.erasing, backward
+                    self.network, x, labels, weights, self.recipe.erasing, backward, self._proceed
                 )
             _check(report)
             totals.add(report)
@@ -138,6 +139,9 @@ class Updater:
         self.scaler.update()
         if self.average is not None:
             _follow(self.average, self.network, self.recipe.training.ema)
+
+    def _proceed(self, running: int) -> bool:
+        return any(self.world.sum([running])) if self.synchronised else bool(running)
 
     def _autocast(self) -> torch.autocast:
         enabled = self.dtype != torch.float32
