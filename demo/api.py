@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 
 from wsol_deploy.demo import batch, compare, save, views
 from wsol_deploy.demo.look import Look
-from wsol_deploy.demo.parts import Files, picture
+from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import BATCH_QUEUE, MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.speech import raised
@@ -72,12 +73,9 @@ class Api:
         save: what to write, as wsol predict --save. Returns counts, a row a picture, the reasons
         of those left out, and one zip of everything written.
         """
-        session, last = self._session(request), None
-        for last in batch.go(
-            self._room.shelf.predictor(), session, files, save, threshold, self._room.limits
-        ):
-            pass
-        assert last is not None
+        predictor, session = self._room.shelf.predictor(), self._session(request)
+        steps = batch.go(predictor, session, files, save, threshold, self._room.limits)
+        last = deque(steps, maxlen=1).pop()
         report = {
             "pictures": last.total,
             "done": last.done,
@@ -128,7 +126,7 @@ def publish(room: Room) -> None:
     known = compare.methods(room.shelf)
     bell = gr.Button(visible=False)
     photo, truth = picture(label="picture", visible=False), picture(label="truth", visible=False)
-    files = Files(label="files", file_count="multiple", visible=False)
+    sent = files(label="files", file_count="multiple", visible=False)
     threshold = gr.Number(card.threshold.value, label="threshold", minimum=0, maximum=1,
                           visible=False)  # fmt: skip
     opacity = gr.Number(views.OPACITY, label="opacity", minimum=0, maximum=1, visible=False)
@@ -141,7 +139,7 @@ def publish(room: Room) -> None:
     first = gr.Textbox(known[0], label="first", visible=False)
     second = gr.Textbox(known[min(1, len(known) - 1)], label="second", visible=False)
     model = gr.Textbox(room.shelf.first, label="model", visible=False)
-    report, found = gr.JSON(label="report", visible=False), Files(label="file", visible=False)
+    report, found = gr.JSON(label="report", visible=False), files(label="file", visible=False)
     queued: dict[str, Any] = {"concurrency_id": MODEL_QUEUE}
     later: dict[str, Any] = {"concurrency_id": BATCH_QUEUE}
     quick: dict[str, Any] = {"queue": False}
@@ -150,7 +148,7 @@ def publish(room: Room) -> None:
         (api.example, [index, threshold], [report, found], queued),
         (api.view, [view, threshold, opacity, label, boxes], [found], quick),
         (api.download, [kind, threshold, opacity], [found], quick),
-        (api.batch, [files, written, threshold], [report, found], later),
+        (api.batch, [sent, written, threshold], [report, found], later),
         (api.compare, [photo, first, second, truth], [report, found], queued),
         (api.methods, [], [report], quick),
         (api.card, [model], [report], quick),

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from wsol_deploy.demo import batch, panels
-from wsol_deploy.demo.parts import Files, Pictures
+from wsol_deploy.demo.parts import files, gallery
 from wsol_deploy.demo.room import BATCH_QUEUE, Room
 from wsol_deploy.demo.speech import sentence
 from wsol_deploy.demo.uploads import MB
@@ -31,7 +31,7 @@ class BatchTab:
         limits = room.limits
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
-                self._files = Files(
+                self._files = files(
                     label=f"Pictures, or a zip: up to {limits.files} pictures, "
                     f"{limits.file_bytes // MB} MB a file",
                     file_count="multiple", height=190, elem_id="batch-files",
@@ -50,11 +50,11 @@ class BatchTab:
                     self._stop = gr.Button("Stop", elem_id="batch-stop", interactive=False)
         self._message = gr.HTML(elem_id="batch-message", apply_default_css=False)
         self._progress = gr.HTML(elem_id="batch-progress", apply_default_css=False)
-        self._archive = Files(
+        self._archive = files(
             label="Everything, in one zip", visible=False, interactive=False, elem_id="batch-zip"
         )
-        self._gallery = Pictures(
-            label="Overlays", columns=[2, 3, 5], visible=False, object_fit="cover",
+        self._gallery = gallery(
+            label="Gallery", columns=5, visible=False, object_fit="contain",
             elem_id="batch-gallery", buttons=["fullscreen"],
         )  # fmt: skip
         self._table = gr.Dataframe(
@@ -108,7 +108,9 @@ class BatchTab:
         return {
             self._message: _failures(progress),
             self._progress: _summary(progress),
-            self._archive: gr.update(value=progress.archive and str(progress.archive), visible=bool(progress.archive)),
+            self._archive: gr.update(
+                value=progress.archive and str(progress.archive), visible=bool(progress.archive)
+            ),
             self._gallery: gr.update(
                 value=[(str(path), name) for path, name in progress.shown],
                 visible=bool(progress.shown),

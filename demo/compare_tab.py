@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,19 @@ import gradio as gr
 from wsol_deploy.demo import compare, panels, views
 from wsol_deploy.demo.parts import picture
 from wsol_deploy.demo.room import MODEL_QUEUE, Room
-from wsol_deploy.demo.speech import spoken
+from wsol_deploy.demo.sessions import Session
+from wsol_deploy.demo.speech import sentence, spoken
 from wsol_deploy.demo.uploads import read_picture, read_truth
 from wsol_deploy.errors import WsolError
+from wsol_deploy.runtime import render
 
 INTRO = (
     "Each method at its own threshold, on the same picture. With a truth mask (white, or any "
     "value above 0, is foreground) both are measured against it."
 )
 PERCENT = ("f1_plus", "f1_minus", "iou")
+BROWSER_SHOWS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
+TAKE: dict[str, Any] = {"queue": False, "show_progress": "minimal", "api_visibility": "private"}
 RUN: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "api_visibility": "private"}
 
 
@@ -71,12 +76,38 @@ class CompareTab:
         asked = [self._picture, self._truth, self._first, self._second]
         told = [self._message, *self._stages, self._result]
         say = spoken(self._message)
+        for zone, take in ((self._picture, self._take_picture), (self._truth, self._take_truth)):
+            zone.upload(self._or_empty(zone, take), zone, [self._message, zone], **TAKE)
         self._go.click(say(self._compare), asked, told, **RUN)
         for method in (self._first, self._second):
             method.input(say(self._again), asked, told, **RUN)
         self._example.click(
             say(self._try), [self._first, self._second], [*told, self._picture, self._truth], **RUN
         )
+
+    def _or_empty(self, zone: gr.Image, take: Callable[..., Path]) -> Callable[..., dict]:
+        """Look at a file as it arrives, so that what is shown is what will be used."""
+
+        def taken(path: Path | None, request: gr.Request) -> dict:
+            if path is None:
+                return {self._message: ""}
+            try:
+                session = self._room.sessions.of(request.session_hash)
+                return {self._message: "", zone: take(path, session)}
+            except Exception as error:
+                return {self._message: panels.alert(sentence(error)), zone: None}
+
+        return taken
+
+    def _take_picture(self, path: Path, session: Session) -> Path:
+        pixels = read_picture(path, self._room.limits)
+        if path.suffix.lower() in BROWSER_SHOWS:
+            return path
+        return session.show(views.png(pixels), f"{path.stem}.png")
+
+    def _take_truth(self, path: Path, session: Session) -> Path:
+        truth = read_truth(path, self._room.limits)
+        return session.show(render.png(render.mask_pixels(truth)), f"{path.stem}.png")
 
     def _again(
         self, picture: Path | None, truth: Path | None, first: str, second: str, request: gr.Request

@@ -10,7 +10,7 @@ import gradio as gr
 
 from wsol_deploy.demo import examples, panels, save, views
 from wsol_deploy.demo.look import Look
-from wsol_deploy.demo.parts import Files, picture
+from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.speech import spoken
@@ -105,7 +105,7 @@ class LookTab:
                 kind: gr.Button(title, size="sm", min_width=110, elem_id=f"look-{kind}")
                 for kind, title in save.TITLES.items()
             }
-        self._file = Files(visible=False)
+        self._file = files(visible=False)
 
     def _bind(self) -> None:
         self._controls = [self._view, self._threshold, self._opacity, self._class, self._boxes]

@@ -51,11 +51,11 @@ def card_page(card: ModelCard) -> str:
     limits = "".join(f"<li>{sentence}</li>" for sentence in LIMITS)
     return (
         f'<article class="model"><h2>{escape(card.name)}</h2>{_said(card.description)}'
-        f'<section class="limits"><h3>What to keep in mind</h3><ul>{limits}</ul></section>'
+        f'<aside class="limits"><h3>What to keep in mind</h3><ul>{limits}</ul></aside><div>'
         f"<section><h3>Numbers</h3>{_numbers(card)}</section>"
         f"<section><h3>How it decides</h3>{panels.definitions(_decides(card))}</section>"
         f"<section><h3>Where it comes from</h3>{panels.definitions(_origin(card))}</section>"
-        f"<section><h3>Proof of the export</h3>{_proof(card)}</section></article>"
+        f"<section><h3>Proof of the export</h3>{_proof(card)}</section></div></article>"
     )
 
 

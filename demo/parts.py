@@ -8,46 +8,44 @@ from typing import Any
 import gradio as gr
 
 
-class _Local:
+async def _keep_here(self: Any, place: str | Path | None) -> str | None:
     """Never fetch an address for a caller; leave a session's files to the session."""
-
-    async def async_move_resource_to_block_cache(self, place: str | Path | None) -> str | None:
-        if place is not None and "://" in str(place):
-            raise gr.Error("Send the file itself: addresses are not fetched here.")
-        return None if place is None else str(place)
+    if place is not None and "://" in str(place):
+        raise gr.Error("Send the file itself: addresses are not fetched here.")
+    return None if place is None else str(place)
 
 
-class Picture(_Local, gr.Image):
-    """An image, handed over as the path of the very file that was sent."""
-
-    def preprocess(self, payload: Any) -> Path | None:  # type: ignore[override]
-        return Path(payload.path) if payload is not None and payload.path else None
-
-    def get_block_name(self) -> str:
-        return "image"
+def _path(self: Any, payload: Any) -> Path | None:
+    return Path(payload.path) if payload is not None and payload.path else None
 
 
-def picture(**options: Any) -> Picture:
-    """A `Picture` whose pixels are never re-encoded with loss."""
-    return Picture(type="filepath", format="png", **options)
+def _paths(self: Any, payload: Any) -> Any:
+    if payload is None or self.file_count == "single":
+        return _path(self, payload)
+    return [Path(file.path) for file in payload]
 
 
-class Files(_Local, gr.File):
-    """Files, handed over as the paths of the very files that were sent."""
-
-    def preprocess(self, payload: Any) -> Any:  # type: ignore[override]
-        if payload is None:
-            return None
-        if self.file_count == "single":
-            return Path(payload.path)
-        return [Path(file.path) for file in payload]
-
-    def get_block_name(self) -> str:
-        return "file"
+def _derive(base: Any, **methods: Any) -> Any:
+    """A subclass made without Gradio's metaclass, which writes a .pyi file beside the module."""
+    methods = {"async_move_resource_to_block_cache": _keep_here, **methods}
+    return type.__new__(type(base), base.__name__, (base,), methods)
 
 
-class Pictures(_Local, gr.Gallery):
-    """A gallery of pictures of the session."""
+_Image = _derive(gr.Image, preprocess=_path)
+_File = _derive(gr.File, preprocess=_paths)
+_Gallery = _derive(gr.Gallery)
 
-    def get_block_name(self) -> str:
-        return "gallery"
+
+def picture(**options: Any) -> gr.Image:
+    """An image: handed over as the path of the very file that was sent, shown without loss."""
+    return _Image(type="filepath", format="png", **options)
+
+
+def files(**options: Any) -> gr.File:
+    """A file or several: handed over as the paths of the very files that were sent."""
+    return _File(**options)
+
+
+def gallery(**options: Any) -> gr.Gallery:
+    """Pictures of the session."""
+    return _Gallery(**options)

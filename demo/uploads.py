@@ -18,8 +18,7 @@ from wsol_deploy import images
 from wsol_deploy.errors import DataError, ImageError
 
 MB = 1_000_000
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
-KNOWN = "PNG, JPEG, TIFF, BMP, WebP, GIF, PPM or JPEG 2000"
+KNOWN = "PNG, JPEG, TIFF, BMP, WebP, GIF, PPM, JPEG 2000 or TGA"
 DIRECTORY_BYTES = 8 * MB
 END_RECORD, ZIP64_LOCATOR = b"PK\x05\x06", b"PK\x06\x07"
 END_SIZE, LOCATOR_SIZE, COMMENT_MAX = 22, 20, 65_535
@@ -76,8 +75,6 @@ def read_truth(path: Path, limits: Limits) -> np.ndarray:
 def check_picture(path: Path, limits: Limits) -> int:
     """Look at a file's size, format and header, without decoding it; its number of pixels.
 
-    Only formats told by their first bytes are tried, so no file is taken for a program.
-
     Raises:
         ImageError: too large, or of a format not taken here.
     """
@@ -85,7 +82,7 @@ def check_picture(path: Path, limits: Limits) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as header:
+            with Image.open(path, formats=images.FORMATS) as header:
                 width, height = header.size
     except Image.DecompressionBombError as error:
         raise ImageError(
