@@ -35,10 +35,14 @@ class Journal:
         self._offsets: dict[str, int] = {}
         self._failed: set[str] = set()
         self._stream = path.open("ab")
-        _lock(self._stream, path.parent)
-        if overwrite:
-            _remove_written(path)
-        end = 0 if overwrite else self._replay(run)
+        try:
+            _lock(self._stream, path.parent)
+            if overwrite:
+                _remove_written(path)
+            end = 0 if overwrite else self._replay(run)
+        except BaseException:
+            self._stream.close()
+            raise
         self._stream.truncate(end)
         if end == 0:
             self._append({"journal": VERSION, "run": run})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 from PIL import Image
@@ -23,7 +24,7 @@ def pixel_size(path: Path) -> tuple[float, float] | None:
     if path.suffix.lower() not in SUFFIXES:
         return None
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if path.suffix.lower() == ".png":
                 return _plausible(_of_dpi(image.info.get("dpi")))
             tags = dict(image.tag_v2.items())  # type: ignore[attr-defined]

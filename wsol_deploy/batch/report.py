@@ -20,6 +20,18 @@ PACKAGES = (
     "opencv-python-headless", "pillow",
 )  # fmt: skip
 
+RESULTS = (
+    "results.csv", "results.jsonl", "results.parquet", "instances.csv", "instances.jsonl",
+    "instances.parquet", "coco.json", "yolo/data.yaml", "timings.csv", "failed.csv",
+    "manifest.json",
+)  # fmt: skip
+
+
+def remove_all(folder: Folder) -> None:
+    """Remove what an earlier run gathered."""
+    for name in RESULTS:
+        folder.remove(name)
+
 
 def write_all(
     journal: Journal,
@@ -66,7 +78,7 @@ def _manifest(journal: Journal, card: ModelCard, run: dict[str, Any], complete: 
         "versions": _versions(),
         "card": card.model_dump(),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(document, indent=2, default=str) + "\n"
 
 
 def _versions() -> dict[str, str]:

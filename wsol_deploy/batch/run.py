@@ -90,6 +90,8 @@ def run(
     settings = _settings(predictor, sources, options, batch_size)
     with Journal(output / NAME, settings, overwrite) as journal:
         folder = Folder(output)
+        if overwrite:
+            report.remove_all(folder)
         stages = Stages(predictor, options, writers, folder)
 
         def is_done(name: str) -> bool:

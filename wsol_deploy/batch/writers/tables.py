@@ -109,5 +109,5 @@ def _write_parquet(folder: Folder, name: str, columns: list[str], rows: Iterator
     schema = pyarrow.schema([(column, types.get(column, pyarrow.float64())) for column in columns])
     with folder.open(name, "wb") as stream, pyarrow.parquet.ParquetWriter(stream, schema) as writer:
         while batch := list(itertools.islice(rows, ROWS_AT_ONCE)):
-            readable = [row | {"image": readable(row["image"])} for row in batch]
-            writer.write_table(pyarrow.Table.from_pylist(readable, schema))
+            texts = [row | {"image": readable(row["image"])} for row in batch]
+            writer.write_table(pyarrow.Table.from_pylist(texts, schema))
