@@ -68,7 +68,7 @@ class Board:
         folder: of the run.
         valid: validation images, of which the first few are shown.
         epochs: of the whole training; the masks are drawn about twenty times in it.
-        step: update from which on an interrupted run's records are replaced.
+        step: updates done; an interrupted run's records of later ones are replaced.
     """
 
     def __init__(self, folder: Path, valid: Images, epochs: int, step: int) -> None:
@@ -77,7 +77,7 @@ class Board:
         place = folder / TENSORBOARD
         if step == 0:
             shutil.rmtree(place, ignore_errors=True)
-        self._writer = SummaryWriter(str(place), purge_step=step or None)
+        self._writer = SummaryWriter(str(place), purge_step=step + 1 if step else None)
         self._valid = valid
         self._every = max(1, epochs // TIMES_SHOWN)
 

@@ -76,6 +76,7 @@ def train(
         WsolError: the network cannot be built, an image cannot be read, the run cannot be written.
     """
     _make_deterministic()
+    folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
         try:

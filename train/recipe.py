@@ -25,6 +25,8 @@ class LossRecipe(Part):
         background: of H(q, p^)-, Eq. 6.
         size_barrier: of the log-barrier on both regions' sizes; needs the mask attached.
         barrier_t: its sharpness.
+        local: of the local cross-entropy on images mixed from tiles (train/evidence.py).
+        tiles: along each side of a mixed image.
     """
 
     localizer: float = Field(default=1.0, ge=0)
@@ -32,6 +34,8 @@ class LossRecipe(Part):
     background: float = Field(default=1.0, ge=0)
     size_barrier: float = Field(default=0.0, ge=0)
     barrier_t: float = Field(default=5.0, gt=0)
+    local: float = Field(default=0.0, ge=0)
+    tiles: int = Field(default=5, ge=2)
 
 
 class ErasingRecipe(Part):

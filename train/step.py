@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from wsol_deploy.model.minmax import Localization, MinMaxNetwork
 from wsol_deploy.train import losses
 from wsol_deploy.train.erasing import accumulate, trust
+from wsol_deploy.train.evidence import local_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
 
 
@@ -105,6 +106,9 @@ def training_step(
     add(total)
     if attached:
         backward(torch.stack(pending).sum())
+    if weights.local:
+        terms["local"] = local_loss(network, x, labels, weights.tiles)
+        backward(weights.local * terms["local"])
     report = {name: value.detach() for name, value in terms.items()}
     return StepReport(report, passes, n, correct.sum())
 

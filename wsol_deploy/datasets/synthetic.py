@@ -20,7 +20,7 @@ from wsol_deploy.datasets.base import SPLITS, Dataset
 from wsol_deploy.datasets.glands import GRADES, Grade
 from wsol_deploy.errors import DataError
 
-VERSION = 2  # of the pictures; a set of another version is drawn again
+VERSION = 3
 RECORD = "synthetic.json"
 
 

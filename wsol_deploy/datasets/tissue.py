@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-FIELD = 256  # the field of view, in units; a unit is about half a micrometre
+FIELD = 176  # the field of view, in units; a unit is about half a micrometre
 MARGIN = 24  # painted around the field and cropped off, in units
 OVERSAMPLING = 2
 SUBPIXEL = 4

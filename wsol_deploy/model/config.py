@@ -23,6 +23,9 @@ class ModelConfig(BaseModel):
         alpha: weight of the lowest locations.
         dropout: on the sorted locations of the pooling, in training only.
         omega, sigma_prime: slope and centre of the pseudo-threshold (Eq. 11).
+        depths: how many of the deepest strides the heads read together, at the finest of them.
+        hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
+        contrast: class maps less their mean over classes, so that what all classes share is 0.
         classifier_scale: the classifier sees the masked image at this scale.
     """
 
@@ -41,3 +44,6 @@ class ModelConfig(BaseModel):
     omega: float = Field(default=8.0, gt=0)
     sigma_prime: float = Field(default=0.5, ge=0, le=1)
     classifier_scale: float = Field(default=0.5, gt=0, le=1)
+    depths: int = Field(default=1, ge=1, le=4)
+    hidden: int = Field(default=0, ge=0)
+    contrast: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from wsol_deploy.model.backbones import Backbone
@@ -33,8 +34,9 @@ class MinMaxNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone
-        self.localizer = _head(backbone.channels[-1], classes, config)
-        self.classifier = _head(backbone.channels[-1], classes, config)
+        channels = sum(backbone.channels[-config.depths :])
+        self.localizer = _head(channels, classes, config)
+        self.classifier = _head(channels, classes, config)
 
     batch_norm_frozen = False
 
@@ -52,9 +54,15 @@ class MinMaxNetwork(nn.Module):
                     module.eval()
         return self
 
+    def features(self, x: Tensor) -> Tensor:
+        """The backbone's deepest maps, side by side at the finest one's size."""
+        first, *deeper = self.backbone(x)[-self.config.depths :]
+        size = (first.shape[2], first.shape[3])
+        return torch.cat([first, *(bilinear(maps, size) for maps in deeper)], dim=1)
+
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
-        return Localization(*self.localizer(self.backbone(x)[-1]))
+        return Localization(*self.localizer(self.features(x)))
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+ (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
@@ -66,7 +74,7 @@ class MinMaxNetwork(nn.Module):
         if self.config.classifier_scale < 1:
             size = scaled((masked.shape[2], masked.shape[3]), self.config.classifier_scale)
             masked = bilinear(masked, size)
-        return self.classifier(self.backbone(masked)[-1])[1]
+        return self.classifier(self.features(masked))[1]
 
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The contract's outputs; what is not wanted is not computed. No erasing (Fig. 2)."""
@@ -86,4 +94,6 @@ class MinMaxNetwork(nn.Module):
 
 def _head(channels: int, classes: int, config: ModelConfig) -> WildcatHead:
     pooling = WildcatPooling(config.kmax, config.kmin, config.alpha, config.dropout)
-    return WildcatHead(channels, classes, config.modalities, pooling)
+    return WildcatHead(
+        channels, classes, config.modalities, pooling, config.hidden, config.contrast
+    )

@@ -53,19 +53,39 @@ def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
 
 
 class WildcatHead(nn.Module):
-    """Features to class activation maps (1 x 1 convolution, mean over modalities) and logits."""
+    """Features to class activation maps (1 x 1 convolution, mean over modalities) and logits.
+
+    Args:
+        channels: of the features.
+        classes: c.
+        modalities: maps a class.
+        pooling: maps to scores.
+        hidden: channels of a 1 x 1 convolution with ReLU before the maps; 0 leaves it out.
+        contrast: subtract the maps' mean over classes; softmax does not see it, Eq. 10 does.
+    """
 
     def __init__(
-        self, channels: int, classes: int, modalities: int, pooling: WildcatPooling
+        self,
+        channels: int,
+        classes: int,
+        modalities: int,
+        pooling: WildcatPooling,
+        hidden: int = 0,
+        contrast: bool = False,
     ) -> None:
         super().__init__()
-        self.classes = classes
-        self.maps = nn.Conv2d(channels, classes * modalities, kernel_size=1)
+        self.classes, self.contrast = classes, contrast
+        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU()) if hidden else None
+        self.maps = nn.Conv2d(hidden or channels, classes * modalities, kernel_size=1)
         self.pooling = pooling
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(A, logits): N x c x h' x w' raw signed maps, N x c scores."""
+        """(A, logits): N x c x h' x w' signed maps, N x c scores."""
+        if self.project is not None:
+            features = self.project(features)
         maps = self.maps(features).unflatten(1, (self.classes, -1)).mean(dim=2)
+        if self.contrast:
+            maps = maps - maps.mean(dim=1, keepdim=True)
         return maps, self.pooling(maps)
 
 
