@@ -66,6 +66,19 @@ def validation(card: ModelCard, folder: Path | None) -> ProofData:
     return _synthetic()
 
 
+def held_out(card: ModelCard, folder: Path | None) -> ProofData:
+    """The test images of a folder, or of the training, or synthetic micrographs.
+
+    Raises:
+        DataError: the folder has no image.
+    """
+    path = folder or _own(card)
+    found = _labelled(card, path, "test") if path else None
+    if found:
+        return found
+    return _unlabelled(folder) if folder is not None else _synthetic()
+
+
 def training(card: ModelCard, folder: Path | None) -> ProofData:
     """Training images, for calibration.
 
