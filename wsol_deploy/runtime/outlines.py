@@ -83,7 +83,8 @@ def _walk(across: list[int], along: list[int]) -> list[list[int]]:
     for start in range(len(across)):
         if seen[start]:
             continue
-        ring, corner = [], start
+        ring: list[int] = []
+        corner = start
         while not seen[corner]:
             other = across[corner]
             ring += (corner, other)

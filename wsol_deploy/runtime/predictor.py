@@ -102,7 +102,7 @@ class Predictor:
         return self._backend.run(np.ascontiguousarray(batch))
 
     @overload
-    def predict(
+    def predict(  # type: ignore[overload-overlap]  # a str is one source, not a sequence of them
         self, source: Source, *, threshold: float | None = None, post: PostProcess = NO_POST
     ) -> Prediction: ...
     @overload

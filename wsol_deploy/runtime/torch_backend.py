@@ -128,10 +128,11 @@ def _load_torchscript(path: Path, device: str) -> torch.nn.Module:
 
 def _load_pt2(path: Path, device: str) -> torch.nn.Module:
     import torch
+    from torch.export.passes import move_to_device_pass
 
     program = torch.export.load(path)
     if device != "cpu":
-        program = torch.export.passes.move_to_device_pass(program, device)
+        program = move_to_device_pass(program, device)
     return program.module()
 
 

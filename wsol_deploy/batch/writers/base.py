@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.page import Page
@@ -15,32 +15,35 @@ LABEL = ("mask", "probs", "localizer_probs")
 EVERYTHING_BUT_MAPS = (*LABEL, "background_probs")
 
 
-class FileWriter(Protocol):
-    """Writes files of its own for every image.
+class Writer(Protocol):
+    """Any writer."""
 
-    Attributes:
-        outputs: of the graph that it uses.
-        needs_image: whether it draws on the pixels of the image.
-    """
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs of the graph that it uses."""
+        ...
 
-    outputs: ClassVar[tuple[str, ...]]
-    needs_image: ClassVar[bool]
+
+class FileWriter(Writer, Protocol):
+    """Writes files of its own for every image."""
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether it draws on the pixels of the image."""
+        ...
 
     def files(self, page: Page) -> Iterator[tuple[str, bytes | Path]]:
         """(path below the output folder, content, or file to link to) of each file."""
         ...
 
 
-class TableWriter(Protocol):
-    """Gathers one section of every image's journal entry when the run ends.
+class TableWriter(Writer, Protocol):
+    """Gathers one section of every image's journal entry when the run ends."""
 
-    Attributes:
-        outputs: of the graph that its section uses.
-        section: the part of the entry it reads.
-    """
-
-    outputs: ClassVar[tuple[str, ...]]
-    section: ClassVar[str]
+    @property
+    def section(self) -> str:
+        """The part of the entry that it reads."""
+        ...
 
     def collect(self, entries: Entries, folder: Folder, card: ModelCard) -> None:
         """Write the table.

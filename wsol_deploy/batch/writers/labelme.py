@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from wsol_deploy.batch.page import Page
 from wsol_deploy.batch.writers.base import LABEL
@@ -27,7 +28,7 @@ class LabelmeWriter:
 
     def files(self, page: Page) -> Iterator[tuple[str, bytes]]:
         name = f"labelme/{page.name}.json"
-        document = {
+        document: dict[str, Any] = {
             "version": VERSION,
             "flags": {},
             "shapes": [
