@@ -76,11 +76,11 @@ def plain_loop(predictor: Predictor, paths: list[Path], output: Path) -> None:
         cv2.imwrite(str(output / f"{path.name}.png"), mask.astype(np.uint8) * 255)
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time."""
-    start = time.perf_counter()
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall time and the processors' time."""
+    wall, processors = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - processors
 
 
 def throughput(model: Path, paths: list[Path], count: int, save: list[str], device: str) -> None:
@@ -90,7 +90,11 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
         predictor = open_model(model, options, root, device=device)
         session = bare_session(model, predictor)
         names = list(predictor.outputs)
-        times: dict[str, list[float]] = {"bare session": [], "wsol predict": [], "plain loop": []}
+        times: dict[str, list[tuple[float, float]]] = {
+            "bare session": [],
+            "wsol predict": [],
+            "plain loop": [],
+        }
         for number in range(max(1, count // ROUND)):
             folder = root / "in" / str(number)
             chosen = paths[number * ROUND :] + paths[: number * ROUND]
@@ -114,14 +118,17 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
             order = list(ways)[number % 3 :] + list(ways)[: number % 3]
             for name in order:
                 times[name].append(seconds(ways[name]))
-            done = {name: f"{len(links) / spent[-1]:.2f}" for name, spent in times.items()}
+            done = {name: f"{len(links) / spent[-1][0]:.2f}" for name, spent in times.items()}
             print(f"round {number}: images/s {done}", file=sys.stderr)
         print(f"{model.name}, {predictor.device}, save {save}, {len(times['wsol predict'])} rounds")
         for name, spent in times.items():
-            against = [bare / own for bare, own in zip(times["bare session"], spent, strict=True)]
+            pairs = list(zip(times["bare session"], spent, strict=True))
+            share = statistics.median(bare[0] / own[0] for bare, own in pairs)
+            rate = len(links) / statistics.median(wall for wall, _ in spent)
+            load = statistics.median(processors for _, processors in spent) / len(links)
             print(
-                f"{name:14s} {ROUND / statistics.median(spent):8.2f} images/s"
-                f"   {statistics.median(against):5.3f} of the bare session"
+                f"{name:14s} {rate:8.2f} images/s {share:6.3f} of the bare session"
+                f" {load * 1000:7.1f} ms of processor an image"
             )
 
 
@@ -141,7 +148,7 @@ def start(model: Path, image: Path, device: str) -> None:
         with tempfile.TemporaryDirectory() as place:
             command = [*WSOL, "predict", str(image), "-o", place, "-q", "-m", str(model)]
             command += ["--device", device, "--save", "mask"]
-            spent.append(seconds(lambda command=command: subprocess.run(command, check=True)))
+            spent.append(seconds(lambda command=command: subprocess.run(command, check=True))[0])
     print("first mask after " + ", ".join(f"{value:.2f}" for value in spent) + " s")
 
 

@@ -134,7 +134,7 @@ def read_mask(path: Path | str) -> np.ndarray:
             values = np.asarray(image.convert("RGB") if "A" in image.getbands() else image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: the mask cannot be read ({error})") from error
-    return values.any(axis=2) if values.ndim == 3 else np.asarray(values > 0)
+    return np.asarray(values.any(axis=2) if values.ndim == 3 else values > 0)
 
 
 def is_image(path: Path) -> bool:
