@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import tensor
 from torch.testing import assert_close
+from training import tiny_network
 
-from wsol_deploy.model.masks import decidability, rescale, soft_mask
+from wsol_deploy.model.masks import decidability, rescale
+from wsol_deploy.model.minmax import Localization
 from wsol_deploy.model.pooling import posterior
 from wsol_deploy.train.erasing import accumulate, trust
 from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy
@@ -50,7 +52,8 @@ def test_eq_11_upsamples_rescales_and_thresholds_softly():
     t = tensor([[[[-1.0, 1.0], [1.0, 3.0]]]])
     # aligned corners, 3 x 3: (-1 0 1; 0 1 2; 1 2 3); in [0, 1]: (0 1/4 1/2; 1/4 1/2 3/4; ...)
     expected = 1 / (1 + torch.exp(-8 * (tensor([0.0, 0.25, 0.5, 0.75, 1.0]) - 0.5)))
-    mask = soft_mask(t, (3, 3), omega=8.0, sigma_prime=0.5)[0, 0]
+    network = tiny_network(2, omega=8.0, sigma_prime=0.5)
+    mask = network.mask(Localization(t.expand(1, 2, 2, 2), torch.zeros(1, 2)), (3, 3))[0, 0]
     assert_close(mask, expected[tensor([[0, 1, 2], [1, 2, 3], [2, 3, 4]])])
     assert mask[0, 0].item() == pytest.approx(0.0179862, abs=1e-6)
 

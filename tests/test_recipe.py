@@ -19,6 +19,10 @@ PAPER_B2 = {
     "model.method": "minmax",
     "model.backbone": "resnet101",
     "model.weights": "imagenet",
+    "model.output_stride": 32,
+    "model.depths": 1,
+    "model.hidden": 0,
+    "model.contrast": False,
     "model.modalities": 5,
     "model.kmax": 0.09,
     "model.kmin": 0.09,
@@ -30,6 +34,7 @@ PAPER_B2 = {
     "loss.foreground": 1.0,
     "loss.background": 1.0,
     "loss.size_barrier": 0.0,
+    "loss.local": 0.0,
     "erasing.u": 4,
     "erasing.sigma": 10.0,
     "erasing.mask_gradient": "detached",
@@ -152,7 +157,7 @@ def test_an_override_may_complete_another():
 )
 def test_bad_overrides_are_one_line_with_the_mend(override, words):
     with pytest.raises(UsageError) as caught:
-        load_recipe("default", [override])
+        load_recipe("paper-glas", [override])
     message = str(caught.value)
     assert "\n" not in message
     assert all(word in message for word in words), message

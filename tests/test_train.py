@@ -317,12 +317,12 @@ def test_tensorboard_shows_losses_and_the_same_masks_over_time(plain):
 
 
 def test_a_run_that_cannot_be_written_is_one_line(dataset, tmp_path, monkeypatch):
-    from wsol_deploy.train import loop
+    from wsol_deploy.train import records
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(loop, "save_state", full)
+    monkeypatch.setattr(records, "save_state", full)
     with pytest.raises(WsolError, match=r"No space left on device.*--resume"):
         train(tiny_recipe(optim={"epochs": 1}), dataset, tmp_path, **QUIET)
 

@@ -83,6 +83,9 @@ def prepare(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> N
     if not resume and folder.exists():
         _clear(folder, overwrite)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (runs.BEST, runs.LAST, STATE, METRICS):
+        for half_written in folder.glob(f".{name}.*"):
+            half_written.unlink()
     (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
 
 

@@ -6,13 +6,18 @@ import csv
 import io
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
+from torch.utils.tensorboard import summary
 
 from wsol_deploy import images
 from wsol_deploy.train.loader import Images
@@ -72,35 +77,47 @@ class Board:
     """
 
     def __init__(self, folder: Path, valid: Images, epochs: int, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         place = folder / TENSORBOARD
         if step == 0:
             shutil.rmtree(place, ignore_errors=True)
-        self._writer = SummaryWriter(str(place), purge_step=step + 1 if step else None)
+        place.mkdir(exist_ok=True)
+        self._path = place / f"events.out.tfevents.{time.time_ns()}"
         self._valid = valid
         self._every = max(1, epochs // TIMES_SHOWN)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if step:
+            purge = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=step + 1, session_log=purge))
 
     def add(self, row: dict[str, Any]) -> None:
         """Plot an epoch's numbers over the updates."""
         for name, value in row.items():
-            if name not in ("epoch", "step") and value is not None and value != "":
-                self._writer.add_scalar(name, value, row["step"])
+            if name not in ("epoch", "step") and value is not None:
+                self._add(row["step"], summary.scalar(name, value))
 
     def show(
         self, network: nn.Module, pixels: Callable[[Tensor], Tensor], epoch: int, step: int
     ) -> None:
-        """Draw image and mask side by side."""
+        """Draw image and mask side by side, in some of the epochs.
+
+        Args:
+            network: with `infer`.
+            pixels: puts uint8 images on the device and normalises them.
+            epoch, step: where the training stands.
+        """
         if epoch % self._every:
             return
         for index in range(min(SHOWN, len(self._valid))):
             picture = _side_by_side(network, pixels, self._valid[index])
             name = self._valid.samples[index].name
-            self._writer.add_image(f"mask/{name}", picture, step, dataformats="HWC")
+            self._add(step, summary.image(f"mask/{name}", picture, dataformats="HWC"))
 
-    def close(self) -> None:
-        """Write what is buffered."""
-        self._writer.close()
+    def _add(self, step: int, content: Summary) -> None:
+        self._write(Event(wall_time=time.time(), step=step, summary=content))
+
+    def _write(self, event: Event) -> None:
+        with self._path.open("ab") as stream:
+            RecordWriter(stream).write(event.SerializeToString())
 
 
 @torch.inference_mode()

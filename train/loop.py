@@ -15,18 +15,16 @@ import torch
 from torch import nn
 
 from wsol_deploy.datasets.base import Dataset
-from wsol_deploy.errors import WsolError
-from wsol_deploy.model import checkpoint
 from wsol_deploy.model.build import build
-from wsol_deploy.runs import BEST, LAST
-from wsol_deploy.train.cards import make_card, measured
+from wsol_deploy.runs import LAST
+from wsol_deploy.train.cards import make_card
 from wsol_deploy.train.display import Display
 from wsol_deploy.train.loader import Images, TrainLoader, whole_images
-from wsol_deploy.train.logs import Board, MetricsFile
 from wsol_deploy.train.recipe import Recipe
+from wsol_deploy.train.records import Records
 from wsol_deploy.train.schedule import learning_rate, loss_weights
 from wsol_deploy.train.state import FILE as STATE
-from wsol_deploy.train.state import Position, load_state, save_state
+from wsol_deploy.train.state import Position, load_state
 from wsol_deploy.train.updates import NotFinite, Totals, Updater
 from wsol_deploy.train.validation import Score, validate
 from wsol_deploy.train.world import World
@@ -79,10 +77,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
-        try:
-            interrupted = run.epochs(stop)
-        finally:
-            run.close()
+        interrupted = run.epochs(stop)
     return Outcome(folder, run.position, interrupted)
 
 
@@ -96,7 +91,6 @@ class _Run:
         self.updater = Updater(_network(recipe, len(dataset.classes), world), recipe, world)
         policy = recipe.data.size.policy
         fingerprint = dataset.fingerprint()
-        self.card = make_card(recipe, dataset, fingerprint)
         self.valid = Images(dataset.subset("valid").samples, policy)
         self.loader = TrainLoader(
             Images(dataset.subset("train").samples, policy),
@@ -110,27 +104,22 @@ class _Run:
         if (folder / STATE).is_file():
             self.position = load_state(folder, self.updater, fingerprint.sha256)
         self.display = Display(quiet or not world.leads, recipe.optim.epochs, len(self.loader))
-        self.metrics: MetricsFile | None = None
-        self.board: Board | None = None
+        self.records: Records | None = None
         if world.leads:
-            self.metrics = MetricsFile(folder, self.position.epoch)
-            self.board = Board(folder, self.valid, recipe.optim.epochs, self.position.steps)
+            card = make_card(recipe, dataset, fingerprint)
+            self.records = Records(folder, card, self.updater, self.valid, self.position)
 
     def epochs(self, stop: Callable[[], bool]) -> bool:
         """Train to the end; True if asked to stop before."""
         while not self._done():
             started = time.perf_counter()
-            interrupted = self._epoch(stop)
-            if interrupted:
-                self._save(last=True)
+            if self._epoch(stop):
+                if self.records is not None:
+                    self.records.stopped(self.position)
+                self.world.wait()
                 return True
             self._end_epoch(started)
         return False
-
-    def close(self) -> None:
-        """Write what is buffered."""
-        if self.board is not None:
-            self.board.close()
 
     def _done(self) -> bool:
         at, training = self.position, self.recipe.training
@@ -169,14 +158,12 @@ class _Run:
         if better:
             at.best, at.best_epoch = score, at.epoch
         row = self._row(score, time.perf_counter() - started)
-        if self.metrics is not None and self.board is not None:
-            self.metrics.add(row)
-            self.board.add(row)
-            self.board.show(self.updater.evaluated, self.updater.pixels, at.epoch, at.steps)
         self.display.epoch(row, better)
         if at.step == len(self.loader):
             at.epoch, at.step, at.totals = at.epoch + 1, 0, Totals()
-        self._save(last=True, best=better, score=score)
+        if self.records is not None:
+            self.records.epoch(row, score, better, at)
+        self.world.wait()
 
     def _validate(self) -> Score | None:
         optim, data = self.recipe.optim, self.recipe.data
@@ -200,21 +187,6 @@ class _Run:
             "images_per_second": self.display.speed,
             "seconds": seconds,
         }
-
-    def _save(self, *, last: bool, best: bool = False, score: Score | None = None) -> None:
-        if self.world.leads:
-            card = measured(self.card, score)
-            names = [BEST] * best + [LAST] * last
-            try:
-                for name in names:
-                    checkpoint.save(self.folder / name, self.updater.evaluated, card)
-                save_state(self.folder, self.updater, self.position, self.card.data.sha256)
-            except Exception as error:
-                raise WsolError(
-                    f"{self.folder}: the checkpoint cannot be written ({error}); what was there "
-                    "is whole: mend that, then go on with --resume"
-                ) from error
-        self.world.wait()
 
     def _not_finite(self, error: NotFinite) -> NotFinite:
         at = self.position
