@@ -14,9 +14,12 @@ from wsol_deploy.batch.sources import Item
 from wsol_deploy.batch.stages import Stages, Work
 
 PIXELS_IN_FLIGHT = 32_000_000
+CPU_STREAMS = 2
 
 
-def run(stages: Stages, batches: Iterable[list[Item]], workers: int) -> Iterator[dict[str, Any]]:
+def run(
+    stages: Stages, batches: Iterable[list[Item]], streams: int, workers: int
+) -> Iterator[dict[str, Any]]:
     """Journal entries of every image, in the order of the batches.
 
     Each pool takes its work in order and each stage waits for the one before it, so nothing can
@@ -25,17 +28,18 @@ def run(stages: Stages, batches: Iterable[list[Item]], workers: int) -> Iterator
     Args:
         stages: what to do.
         batches: images to predict together; taken as there is room.
+        streams: batches that the model runs at the same time.
         workers: threads that decode, and as many that write.
     """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     readers = ThreadPoolExecutor(workers, "decode")
-    model = ThreadPoolExecutor(1, "predict")
+    model = ThreadPoolExecutor(streams, "predict")
     writers = ThreadPoolExecutor(workers, "write")
     in_flight: deque[_Batch] = deque()
     try:
         for items in batches:
-            while _is_full(in_flight, 3 * len(items) + 2 * workers):
+            while _is_full(in_flight, (2 + streams) * len(items) + 2 * workers):
                 yield from in_flight.popleft().entries()
             in_flight.append(_Batch(stages, items, readers, model, writers))
         while in_flight:
@@ -46,13 +50,27 @@ def run(stages: Stages, batches: Iterable[list[Item]], workers: int) -> Iterator
         cv2.setNumThreads(threads)
 
 
-def default_workers() -> int:
-    """Half the cores this process may use, between 2 and 16."""
+def cores() -> int:
+    """Cores this process may use."""
     try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 2
-    return max(2, min(16, cores // 2))
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+
+
+def streams_and_threads(images: int) -> tuple[int, int]:
+    """How the CPU's cores are shared out: batches at the same time, threads of each.
+
+    Two batches side by side waste less than one with all the cores: few operators can use them
+    all at every moment. One image alone gets them all.
+    """
+    streams = min(CPU_STREAMS, images, cores())
+    return streams, cores() // streams
+
+
+def default_workers(device: str) -> int:
+    """Threads that decode: few where the model itself needs the cores, many beside a GPU."""
+    return max(2, min(16, cores() // (8 if device == "cpu" else 2)))
 
 
 class _Batch:

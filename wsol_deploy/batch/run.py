@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from wsol_deploy.artifacts import read_card
 from wsol_deploy.batch import engine, report
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import NAME, Journal
@@ -20,7 +21,6 @@ from wsol_deploy.batch.stages import Stages
 from wsol_deploy.batch.watch import Settled
 from wsol_deploy.batch.writers import choose
 from wsol_deploy.card import OUTPUTS
-from wsol_deploy.errors import DataError
 from wsol_deploy.runtime import Predictor, load
 
 WATCH_SECONDS = 1.0
@@ -44,13 +44,28 @@ class Summary:
     interrupted: bool
 
 
-def open_model(model: Path, options: Options, output: Path, **how: Any) -> Predictor:
-    """Open a model for just the outputs that the options' writers use (`how`: see `load`)."""
-    from wsol_deploy.artifacts import read_card
+def open_model(
+    model: Path,
+    options: Options,
+    output: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    trust: bool = False,
+    images: int = 2,
+) -> Predictor:
+    """Open a model for just the outputs that the options' writers use.
 
+    Args:
+        model, device, trust: see `load`.
+        options, output: see `run`.
+        threads: CPU threads of one batch; None to share the cores out.
+        images: how many there will be; more than one makes no difference.
+    """
     known = read_card(model).outputs or OUTPUTS
     wanted = [name for name in choose(options, output).outputs if name in known]
-    return load(model, outputs=wanted, **how)
+    threads = threads or engine.streams_and_threads(images)[1]
+    return load(model, outputs=wanted, device=device, threads=threads, trust=trust)
 
 
 def run(
@@ -83,10 +98,12 @@ def run(
     """
     stop = stop or threading.Event()
     writers = choose(options, output)
-    if not watch and next(iter(sources), None) is None:
-        raise DataError(f"{sources.base}: no image in it")
+    if not watch:
+        sources.at_least(1)
     output.mkdir(parents=True, exist_ok=True)
     batch_size = options.batch_size or predictor.batch_size
+    streams = engine.CPU_STREAMS if predictor.device == "cpu" else 1
+    workers = engine.default_workers(predictor.device)
     settings = _settings(predictor, sources, options, batch_size)
     with Journal(output / NAME, settings, overwrite) as journal:
         folder = Folder(output)
@@ -101,7 +118,7 @@ def run(
             batches = plan(items, batch_size, predictor.card.input.size, is_done)
             going = takewhile(lambda batch: not stop.is_set(), batches)
             count = 0
-            for entry in engine.run(stages, going, engine.default_workers()):
+            for entry in engine.run(stages, going, streams, workers):
                 journal.add(entry)
                 notice(entry)
                 count += 1

@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from wsol_deploy import images
@@ -42,7 +43,7 @@ class Sources:
         base: the deepest folder that holds every source; names are relative to it.
 
     Raises:
-        DataError: a source does not exist, or no image matches.
+        DataError: a source does not exist, or no file matches a glob.
     """
 
     def __init__(self, sources: Sequence[str | Path], output: Path | None = None) -> None:
@@ -51,6 +52,17 @@ class Sources:
         self._leave_out = {Path(os.path.abspath(output or ".")) / name for name in written}  # noqa: PTH100
         folders = [root if root.is_dir() else root.parent for root in self._roots]
         self.base = Path(os.path.commonpath(folders))
+
+    def at_least(self, few: int) -> int:
+        """How many images there are, counted up to `few`.
+
+        Raises:
+            DataError: there is none.
+        """
+        count = sum(1 for _ in islice(self, few))
+        if not count:
+            raise DataError(f"{self.base}: no image in it")
+        return count
 
     def __iter__(self) -> Iterator[Item]:
         """Every image once, in sorted order, found while iterating."""

@@ -72,6 +72,7 @@ def predict(
     """
     from wsol_deploy.batch.options import DEFAULT_SAVE, Options
     from wsol_deploy.batch.run import open_model
+    from wsol_deploy.batch.sources import Sources
     from wsol_deploy.errors import SomeImagesFailed, UsageError
     from wsol_deploy.runs import resolve
     from wsol_deploy.runtime.postprocess import PostProcess
@@ -88,13 +89,24 @@ def predict(
         post=PostProcess(smooth, fill_holes, min_area),
         batch_size=batch_size,
     )
-    found = resolve(model, want="artifact")
-    how = {"device": device, "trust": trust, "threads": threads}
-    predictor = open_model(found, options, output or Path(), **how)
+    path = resolve(model, want="artifact")
     if one:
+        predictor = open_model(
+            path, options, Path(), device=device, threads=threads, trust=trust, images=1
+        )
         _standard_input(predictor, options)
         return
-    summary = _run(predictor, sources, output, options, overwrite, watch, quiet)
+    found = Sources(sources, output)
+    predictor = open_model(
+        path,
+        options,
+        output,
+        device=device,
+        threads=threads,
+        trust=trust,
+        images=2 if watch else found.at_least(2),
+    )
+    summary = _run(predictor, found, output, options, overwrite, watch, quiet)
     if summary.interrupted:
         raise KeyboardInterrupt
     if summary.failed:
@@ -116,16 +128,14 @@ def _standard_input(predictor, options: Options) -> None:
     sys.stdout.buffer.flush()
 
 
-def _run(predictor, sources, output, options, overwrite, watch, quiet) -> Summary:
+def _run(predictor, found, output, options, overwrite, watch, quiet) -> Summary:
     import logging
 
     from wsol_deploy.batch.interrupt import interruptible
     from wsol_deploy.batch.progress import progress
     from wsol_deploy.batch.run import run
-    from wsol_deploy.batch.sources import Sources
 
     logger = logging.getLogger("wsol_deploy")
-    found = Sources(sources, leave_out=output)
     with interruptible() as stop, progress(found, watch or quiet) as notice:
         summary = run(
             predictor,
