@@ -85,8 +85,9 @@ class Api:
         return report, last.archive  # type: ignore[return-value]
 
     def compare(
-        self, picture: Path, first: str, second: str, truth: Path | None, request: gr.Request
-    ) -> Answer:
+        self, picture: Path, first: str, second: str, truth: Path | None = None,
+        request: gr.Request = None,  # type: ignore[assignment]
+    ) -> Answer:  # fmt: skip
         """Two methods (see /methods) on one picture.
 
         Returns how far they agree, each one's label and foreground, with a truth mask F1+, F1-

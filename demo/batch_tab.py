@@ -108,9 +108,7 @@ class BatchTab:
         return {
             self._message: _failures(progress),
             self._progress: _summary(progress),
-            self._archive: gr.update(
-                value=progress.archive and str(progress.archive), visible=bool(progress.archive)
-            ),
+            self._archive: gr.update(value=progress.archive, visible=bool(progress.archive)),
             self._gallery: gr.update(
                 value=[(str(path), name) for path, name in progress.shown],
                 visible=bool(progress.shown),

@@ -140,7 +140,8 @@ class CompareTab:
         titles = (first, second, "Where they differ")
         shown: dict[Any, Any] = {self._result: _result(found.report)}
         for stage, title, pixels in zip(self._stages, titles, found.pictures(), strict=True):
-            path = session.show(views.png(pixels), f"{picture.stem}.png")
+            content, suffix = views.shown(views.OVERLAY, pixels)
+            path = session.show(content, f"{picture.stem}{suffix}")
             words = f"{title}, on {picture.name}"
             shown[stage] = gr.update(value=path, label=title, alt_text=words)
         return shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ OPEN = re.compile(
     r"|/gradio_api/(info|openapi\.json|app_id|startup-events|login_check|user|theme\.css)/?"
     r"|/gradio_api/(upload|upload_progress|cancel|reset|queue/join|queue/data)/?"
     r"|/gradio_api/(run|api|call|call/v2)/[\w/-]+"
-    r"|/gradio_api/heartbeat/\w+"
+    r"|/gradio_api/heartbeat/[\w-]+"
     r"|/gradio_api/file=/?(?!\w+:).+"
 )
 UPLOAD = re.compile(r"/gradio_api/upload/?")
@@ -89,7 +90,11 @@ class Gate:
         when, size = self._measured
         now = time.monotonic()
         if now - when > MEASURE_EVERY:
-            size = sum(_size(path) for path in self._folder.rglob("*"))
+            size = sum(
+                _size(Path(folder, name))
+                for folder, _, names in os.walk(self._folder)  # folders may vanish meanwhile
+                for name in names
+            )
             self._measured = (now, size)
         return size
 

@@ -201,7 +201,8 @@ class LookTab:
             f"{view} of {look.name}: {report['foreground_fraction']:.0%} foreground "
             f"at threshold {threshold:.2f}"
         )
-        path = session.show(views.png(picture), f"{stem}-{view.split()[0].lower()}.png")
+        content, suffix = views.shown(view, picture)
+        path = session.show(content, f"{stem}-{view.split()[0].lower()}{suffix}")
         return {
             self._stage: gr.update(value=path, alt_text=spoken_words),
             self._legend: panels.legend(view, threshold, label),

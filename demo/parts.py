@@ -25,6 +25,10 @@ def _paths(self: Any, payload: Any) -> Any:
     return [Path(file.path) for file in payload]
 
 
+def _as_text(self: Any, value: Path | None) -> Any:
+    return gr.File.postprocess(self, None if value is None else str(value))
+
+
 def _derive(base: Any, **methods: Any) -> Any:
     """A subclass made without Gradio's metaclass, which writes a .pyi file beside the module."""
     methods = {"async_move_resource_to_block_cache": _keep_here, **methods}
@@ -32,7 +36,7 @@ def _derive(base: Any, **methods: Any) -> Any:
 
 
 _Image = _derive(gr.Image, preprocess=_path)
-_File = _derive(gr.File, preprocess=_paths)
+_File = _derive(gr.File, preprocess=_paths, postprocess=_as_text)
 _Gallery = _derive(gr.Gallery)
 
 

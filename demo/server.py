@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -67,17 +68,18 @@ def serve(options: Options) -> None:
 @contextmanager
 def running(options: Options) -> Iterator[str]:
     """The page's address, while it is served in threads of this process."""
+    _check_port(options.host, options.port)
     shelf = Shelf(options.models, options.device, options.trust)
     _warn(options)
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
+        drawn = examples.gather(
+            options.examples, shelf.cards[shelf.first], folder / "examples", options.limits
+        )
         _settle(folder)
         from wsol_deploy.demo.app import build
         from wsol_deploy.demo.room import Room
 
-        drawn = examples.gather(
-            options.examples, shelf.cards[shelf.first], folder / "examples", options.limits
-        )
         room = Room(shelf, Sessions(folder), drawn, options.limits)
         page = build(room)
         try:
@@ -106,6 +108,17 @@ def parse_auth(text: str) -> tuple[str, str]:
     return user, password
 
 
+def _check_port(host: str, port: int) -> None:
+    """Before anything else, since all else takes seconds."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise WsolError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host"
+        ) from error
+
+
 def _warn(options: Options) -> None:
     if options.auth is None and not is_loopback(options.host):
         logger.warning(
@@ -129,37 +142,32 @@ def _launch(page: Any, folder: Path, options: Options) -> str:
     from wsol_deploy.demo.gate import Gate
     from wsol_deploy.demo.theme import SCRIPT, STYLE, theme
 
-    try:
-        _, address, _ = page.launch(
-            server_name=options.host,
-            server_port=options.port,
-            auth=options.auth,
-            auth_message="This demo asks for a name and a password.",
-            inbrowser=options.open_browser,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            max_file_size=options.limits.file_bytes,
-            footer_links=["api"],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            state_session_capacity=KEPT_SESSIONS,
-            app_kwargs={
-                "middleware": [Middleware(Gate, folder=folder, limits=options.limits)],
-                "docs_url": None,
-                "redoc_url": None,
-            },
-            theme=theme(),
-            css_paths=[STYLE],
-            js=_script(SCRIPT, options.limits),
-        )
-    except OSError as error:
-        raise WsolError(
-            f"cannot listen on {options.host}:{options.port}; choose another with --port"
-        ) from error
+    _, address, _ = page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        auth=options.auth,
+        auth_message="This demo asks for a name and a password.",
+        inbrowser=options.open_browser,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        max_file_size=options.limits.file_bytes,
+        footer_links=["api"],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        state_session_capacity=KEPT_SESSIONS,
+        app_kwargs={
+            "middleware": [Middleware(Gate, folder=folder, limits=options.limits)],
+            "docs_url": None,
+            "redoc_url": None,
+        },
+        theme=theme(),
+        css_paths=[STYLE],
+        js=_script(SCRIPT, options.limits),
+    )
     return address
 
 

@@ -45,7 +45,7 @@ def raised(handler: Handler) -> Handler:
         try:
             return handler(*arguments, **named)
         except Exception as error:
-            raise gr.Error(sentence(error)) from error
+            raise gr.Error(sentence(error), print_exception=False) from error
 
     return run
 

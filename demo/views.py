@@ -17,7 +17,7 @@ VIEWS = (OVERLAY, SOFT, FOREGROUND, BACKGROUND, HEAT, PLAIN)
 SHOWN_SIDE, GALLERY_SIDE = 1200, 360
 OPACITY = 0.6
 VEIL = (250, 250, 250)
-ERASED = np.array([124, 116, 104], np.float32)  # what the network sees as zero
+ERASED = (124, 116, 104)  # what the network sees as zero
 BOX = (230, 159, 0)
 ONLY_FIRST, ONLY_SECOND, BOTH = (0, 114, 178), (230, 159, 0), (90, 90, 90)
 BAR_STOPS = 16
@@ -34,10 +34,8 @@ def overlay(
         opacity: of the veil, in [0, 1].
         boxes: (x, y, width, height) each, or None.
     """
-    veil = np.empty_like(image)
-    veil[:] = VEIL
-    veiled = cv2.addWeighted(image, 1 - opacity, veil, opacity, 0)
-    return outlined(np.where(mask[:, :, None], image, veiled), mask, boxes)
+    veiled = cv2.addWeighted(image, 1 - opacity, np.full_like(image, VEIL), opacity, 0)
+    return outlined(cv2.copyTo(image, mask.astype(np.uint8), veiled), mask, boxes)
 
 
 def soft(probability: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
@@ -52,16 +50,22 @@ def heat(shares: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.
 
 def kept(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The picture where `weight` (float32, H x W) is 1, erased to mid-grey where it is 0."""
-    share = weight[:, :, None]
-    return np.rint(image * share + ERASED * (1 - share)).astype(np.uint8)
+    return cv2.blendLinear(image, np.full_like(image, ERASED), weight, 1 - weight)
 
 
 def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
-    """Draw a mask's outline, light on dark so that it shows on anything, and boxes."""
+    """Draw a mask's outline and boxes, light on dark so that they show on anything.
+
+    The light line is the mask's own outermost pixels, the dark one runs around them.
+    """
     width = max(1, round(min(mask.shape) / 350))
-    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, rings, -1, (0, 0, 0), width + 2, cv2.LINE_AA)
-    cv2.drawContours(picture, rings, -1, (255, 255, 255), width, cv2.LINE_AA)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    inside = mask.astype(np.uint8)
+    border = {"borderType": cv2.BORDER_REPLICATE}
+    light = inside - cv2.erode(inside, disc, **border)
+    dark = cv2.dilate(inside, disc, **border) - inside
+    picture = cv2.copyTo(np.full_like(picture, 255), light, picture)
+    picture = cv2.copyTo(np.zeros_like(picture), dark, picture)
     for x, y, across, down in boxes or ():
         corners = (x, y), (x + across - 1, y + down - 1)
         cv2.rectangle(picture, *corners, (0, 0, 0), width + 2)
@@ -103,12 +107,17 @@ def scaled_boxes(prediction: Prediction, size: tuple[int, int]) -> list:
     ]
 
 
+def shown(view: str, picture: np.ndarray) -> tuple[bytes, str]:
+    """Encode RGB pixels to look at, fast; and the file's suffix.
+
+    Scales keep their exact colours, everything else is a photograph; downloads are never lossy.
+    """
+    return (png(picture), ".png") if view in (SOFT, HEAT) else (_jpeg(picture), ".jpg")
+
+
 def png(picture: np.ndarray) -> bytes:
-    """Encode RGB pixels fast: what is shown is not what is kept."""
-    _, encoded = cv2.imencode(
-        ".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-    )
-    return encoded.tobytes()
+    """Encode RGB pixels without loss, fast rather than small."""
+    return _encode(".png", picture, cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def shrink(pixels: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
@@ -121,3 +130,13 @@ def shrink(pixels: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
 def _colours(values: np.ndarray, scale: int) -> np.ndarray:
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, scale), cv2.COLOR_BGR2RGB)
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+    return _encode(".jpg", picture, cv2.IMWRITE_JPEG_QUALITY, 95, *sampling)
+
+
+def _encode(suffix: str, picture: np.ndarray, *how: int) -> bytes:
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)
+    return encoded.tobytes()

@@ -1,0 +1,365 @@
+"""The demo's parts without a server: pictures, sessions, comparison, panels, gate."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import demo_page
+import numpy as np
+import pytest
+from artifacts import make_artifact
+
+from wsol_deploy.card import Measured, ModelCard
+from wsol_deploy.demo import compare, examples, panels, save, server, views
+from wsol_deploy.demo.gate import Gate
+from wsol_deploy.demo.look import Look, look_at
+from wsol_deploy.demo.sessions import Sessions
+from wsol_deploy.demo.shelf import Shelf
+from wsol_deploy.demo.uploads import Limits
+from wsol_deploy.errors import DataError, UsageError, WsolError
+from wsol_deploy.evaluation.pixels import Counts
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_artifact(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def shelf(model: Path) -> Shelf:
+    return Shelf([model], device="cpu")
+
+
+@pytest.fixture
+def look(shelf: Shelf) -> Look:
+    return look_at(shelf.predictor(), Path("discs.png"), demo_page.blobs(120, 160))
+
+
+# Views
+
+
+def test_the_overlay_keeps_the_foreground_and_veils_the_rest(look: Look) -> None:
+    mask = np.zeros(look.image.shape[:2], bool)
+    mask[40:80, 50:110] = True
+    picture = views.overlay(look.image, mask, opacity=1.0)
+    inner, outer = np.s_[44:76, 54:106], np.s_[:30]
+    assert (picture[inner] == look.image[inner]).all()
+    assert (picture[outer] == np.array(views.VEIL)).all()
+
+
+def test_the_outline_is_light_on_the_mask_and_dark_around_it(look: Look) -> None:
+    mask = np.zeros(look.image.shape[:2], bool)
+    mask[40:80, 50:110] = True
+    picture = views.overlay(look.image, mask, opacity=0.5)
+    assert (picture[40, 60:100] == 255).all() and (picture[39, 60:100] == 0).all()
+
+
+def test_a_mask_of_everything_or_nothing_has_no_outline(look: Look) -> None:
+    for value in (True, False):
+        mask = np.full(look.image.shape[:2], value)
+        assert (views.outlined(look.image.copy(), mask) == look.image).all()
+
+
+def test_scale_colours_equal_values_in_any_picture() -> None:
+    low = np.linspace(0, 0.2, 64, dtype=np.float32).reshape(8, 8)
+    high = np.concatenate([low, low + 0.8])
+    nothing = np.zeros((8, 8), bool)
+    alone = views.soft(low, nothing)
+    beside = views.soft(high, np.zeros((16, 8), bool))
+    assert (alone == beside[:8]).all()
+
+
+def test_the_colour_bar_runs_over_the_same_scale() -> None:
+    ends = views.soft(np.array([[0.0, 1.0]], np.float32), np.zeros((1, 2), bool))[0]
+    first, *_, last = views.colour_bar(views.SOFT)
+    assert [first, last] == [f"rgb({r} {g} {b})" for r, g, b in ends.tolist()]
+    assert views.colour_bar(views.OVERLAY) == []
+
+
+def test_foreground_and_background_share_the_picture(look: Look) -> None:
+    shown = look.picture(views.FOREGROUND, 0.5, 0.6, "benign").astype(int)
+    other = look.picture(views.BACKGROUND, 0.5, 0.6, "benign").astype(int)
+    together = look.image.astype(int) + np.array(views.ERASED)
+    assert np.abs(shown + other - together).max() <= 2
+
+
+def test_the_threshold_moves_the_overlay_and_the_numbers_without_the_model(look: Look) -> None:
+    low, high = look.report(0.1), look.report(0.9)
+    assert low["foreground_fraction"] > high["foreground_fraction"] > 0
+    pictures = [look.picture(views.OVERLAY, t, 0.6, "benign") for t in (0.1, 0.9)]
+    assert (pictures[0] != pictures[1]).any()
+
+
+def test_boxes_are_drawn_on_request(look: Look) -> None:
+    without = look.picture(views.OVERLAY, 0.5, 0.6, "benign")
+    framed = look.picture(views.OVERLAY, 0.5, 0.6, "benign", boxes=True)
+    assert (framed == np.array(views.BOX)).all(axis=2).sum() > 50
+    assert not (without == np.array(views.BOX)).all(axis=2).any()
+
+
+def test_heat_of_all_classes_sums_to_one(look: Look) -> None:
+    look.picture(views.HEAT, 0.5, 0.6, "benign")
+    assert look._heat is not None
+    assert np.allclose(look._heat.sum(axis=0), 1, atol=1e-5)
+
+
+def test_unknown_views_and_classes_are_named(look: Look) -> None:
+    with pytest.raises(WsolError, match="no view 'Xray'"):
+        look.picture("Xray", 0.5, 0.6, "benign")
+    with pytest.raises(WsolError, match="no class 'zebra'"):
+        look.picture(views.HEAT, 0.5, 0.6, "zebra")
+
+
+def test_a_large_picture_is_shown_reduced_and_saved_whole(shelf: Shelf) -> None:
+    look = look_at(shelf.predictor(), Path("wide.png"), demo_page.blobs(300, 2400))
+    assert look.picture(views.OVERLAY, 0.5, 0.6, "benign").shape == (150, 1200, 3)
+    assert look.overlay(0.5, 0.6).shape == (300, 2400, 3)
+    assert (look.report(0.5)["width"], look.report(0.5)["height"]) == (2400, 300)
+
+
+def test_a_model_without_class_maps_or_labels_still_shows(tmp_path: Path) -> None:
+    bare = make_artifact(tmp_path / "bare.onnx", outputs=("mask",))
+    predictor = Shelf([bare], device="cpu").predictor()
+    look = look_at(predictor, Path("a.png"), demo_page.blobs(64, 64))
+    assert views.HEAT not in look.views
+    assert "without a label" in panels.verdict(look.report(0.5), predictor.card)
+
+
+# Sessions
+
+
+def test_a_session_forgets_the_oldest_when_the_memory_is_full(tmp_path: Path, look: Look) -> None:
+    sessions = Sessions(tmp_path, memory=2 * look.nbytes)
+    for key in ("one", "two", "three"):
+        sessions.keep(sessions.of(key), look)
+    assert sessions.of("one").look is None
+    with pytest.raises(WsolError, match="choose it again"):
+        sessions.of("one").current()
+    assert sessions.of("two").current() is sessions.of("three").current() is look
+
+
+def test_sessions_have_folders_of_their_own_that_go_with_them(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path)
+    one, two = sessions.of("one"), sessions.of("two")
+    shown = one.show(b"x", "a.png"), two.show(b"y", "a.png")
+    assert shown[0].read_bytes() == b"x" and shown[1].read_bytes() == b"y"
+    assert sessions.of("one") is one and one.folder != two.folder
+    sessions.close("one")
+    assert not one.folder.exists() and two.folder.exists() and len(sessions) == 1
+    assert one.stop.is_set()
+
+
+def test_an_idle_session_ends(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path, idle=0.05)
+    old = sessions.of("old")
+    time.sleep(0.1)
+    sessions.of("new")
+    assert not old.folder.exists() and len(sessions) == 1
+
+
+def test_only_the_last_pictures_stay_on_disk(tmp_path: Path) -> None:
+    session = Sessions(tmp_path).of("one")
+    paths = [session.show(b"x", f"{index}.png") for index in range(30)]
+    assert [path.exists() for path in paths[:-8]] == [False] * 22
+    assert all(path.exists() for path in paths[-8:])
+
+
+def test_a_call_without_a_session_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(WsolError, match="session"):
+        Sessions(tmp_path).of(None)
+
+
+def test_downloads_are_what_their_name_says(tmp_path: Path, look: Look) -> None:
+    sessions = Sessions(tmp_path)
+    session = sessions.of("one")
+    sessions.keep(session, look)
+    report = json.loads(save.write(session, "json", 0.4, 0.6).read_text())
+    assert report["threshold"] == 0.4 and report["components"] == len(report["boxes"])
+    features = json.loads(save.write(session, "geojson", 0.4, 0.6).read_text())["features"]
+    assert len(features) == report["components"]
+    assert save.write(session, "mask", 0.4, 0.6).name == "discs-mask.png"
+    with pytest.raises(UsageError, match="no download 'exe'"):
+        save.write(session, "exe", 0.4, 0.6)
+
+
+# Comparison
+
+
+def test_scores_are_those_of_wsol_evaluate() -> None:
+    rng = np.random.default_rng(3)
+    for share in (0.0, 0.3, 1.0):
+        mask, truth = rng.random((2, 40, 50)) < share
+        counts, found = Counts.of(mask, truth), compare.scores(mask, truth)
+        assert found == pytest.approx(
+            {"f1_plus": counts.f1_plus, "f1_minus": counts.f1_minus, "iou": counts.iou}
+        )
+
+
+def test_a_method_agrees_with_itself_and_disagreement_is_coloured(shelf: Shelf) -> None:
+    image = demo_page.blobs(120, 160)
+    first, second = compare.methods(shelf)[:2]
+    same = compare.compare(shelf, image, first, first)
+    assert same.report["agreement"] == same.report["iou_between"] == 1.0
+    other = compare.compare(shelf, image, first, second).report
+    assert other["only_first"] + other["only_second"] == pytest.approx(1 - other["agreement"])
+    one, two = np.zeros((2, 60, 60), bool)
+    one[:30], two[:, :30] = True, True
+    map_ = views.disagreement(np.full((60, 60, 3), 128, np.uint8), one, two).astype(int)
+    assert map_[5, 50, 2] > map_[5, 50, 0] + 50  # only the first: blue
+    assert map_[50, 5, 0] > map_[50, 5, 2] + 50  # only the second: orange
+
+
+def test_the_truth_is_measured_beside_a_mask_of_ones(shelf: Shelf) -> None:
+    image = demo_page.blobs(120, 160)
+    truth = shelf.predictor().predict(image).mask
+    report = compare.compare(shelf, image, *compare.methods(shelf)[:2], truth).report
+    assert report["methods"][0]["f1_plus"] == report["methods"][0]["f1_minus"] == 1.0
+    assert report["all_ones"]["f1_minus"] == 0.0
+    with pytest.raises(DataError, match=r"20 x 10 pixels, the picture 160 x 120"):
+        compare.compare(shelf, image, *compare.methods(shelf)[:2], np.ones((10, 20), bool))
+
+
+def test_two_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
+    paths = [make_artifact(tmp_path / run / "export" / "model.onnx") for run in ("one", "two")]
+    assert Shelf(paths, device="cpu").names == ["tiny", "tiny (two)"]
+
+
+# Panels
+
+
+def test_what_comes_from_outside_is_escaped() -> None:
+    bad = "<img src=x onerror=alert(1)>"
+    card = ModelCard(name=bad, method=bad, classes=[bad, "b"], description=bad, author=bad)
+    report = {
+        "image": bad, "label": bad, "probabilities": {bad: 0.9, "b": 0.1}, "review": bad,
+        "localizer_probabilities": None, "foreground_entropy": 0.1, "background_entropy": 0.9,
+    }  # fmt: skip
+    from wsol_deploy.demo.model_tab import card_page
+
+    for text in (
+        panels.header(card), panels.verdict(report, card), panels.alert(bad),
+        panels.legend(views.HEAT, 0.5, bad), card_page(card), panels.table([bad], [[bad]], bad),
+    ):  # fmt: skip
+        assert "<img" not in text and "&lt;img" in text
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "review", "words"),
+    [
+        (0.1, 0.9, None, ["Nothing stands out"]),
+        (0.8, 0.9, "foreground undecided", ["Look again", "does not settle the class"]),
+        (0.1, 0.2, "background still predicts x", ["Look again", "may be incomplete"]),
+    ],
+)
+def test_trust_is_said_in_plain_words(
+    inside: float, outside: float, review: str | None, words: list[str]
+) -> None:
+    report = {"foreground_entropy": inside, "background_entropy": outside, "review": review}
+    said = panels.trust(report, ModelCard(name="m", method="m", classes=["a", "b"]))
+    assert all(word in said for word in words)
+
+
+def test_numbers_stand_beside_their_baselines() -> None:
+    from wsol_deploy.demo.model_tab import card_page
+
+    found = Measured(
+        dataset="glas", split="test", images=80, values={"f1_plus": 0.725, "f1_minus": 0.665},
+        baselines={"all ones": {"f1_plus": 0.6601, "f1_minus": 0.0}},
+    )  # fmt: skip
+    page = card_page(ModelCard(name="m", method="m", classes=["a", "b"], metrics=[found]))
+    assert all(word in page for word in ("72.5%", "66.0%", "all ones", "F1−", "80 images"))
+    assert "Not a medical device" in page
+
+
+# Examples
+
+
+def test_built_in_examples_suit_their_classes_only(tmp_path: Path) -> None:
+    glands = ModelCard(name="m", method="m", classes=["malignant", "benign"])
+    found = examples.gather(None, glands, tmp_path, Limits())
+    assert len(found) == 4 and all(example.truth and example.truth.is_file() for example in found)
+    cats = ModelCard(name="m", method="m", classes=["cat", "dog"])
+    assert examples.gather(None, cats, tmp_path, Limits()) == []
+
+
+def test_a_folder_of_examples_leaves_out_what_is_no_picture(tmp_path: Path) -> None:
+    card = ModelCard(name="m", method="m", classes=["a", "b"])
+    demo_page.save(tmp_path / "good.png", demo_page.blobs(40, 40))
+    (tmp_path / "bad.png").write_text("<html>")
+    assert [e.name for e in examples.gather(tmp_path, card, tmp_path, Limits())] == ["good.png"]
+    (tmp_path / "good.png").unlink()
+    with pytest.raises(DataError, match="no picture in it"):
+        examples.gather(tmp_path, card, tmp_path, Limits())
+
+
+# The gate and the options
+
+
+def ask(gate: Gate, path: str, headers: dict[bytes, bytes] | None = None) -> tuple[int, dict]:
+    """Status and headers of one request."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "headers": list((headers or {}).items())}
+    asyncio.run(gate(scope, None, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+async def behind(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/config", 200),
+        ("/assets/index.js", 200),
+        ("/gradio_api/file=/tmp/x/a.png", 200),
+        ("/gradio_api/call/look", 200),
+        ("/gradio_api/file=http://169.254.169.254/latest", 404),
+        ("/gradio_api/file=https:/elsewhere.example", 404),
+        ("/gradio_api/proxy=https://x.hf.space/file", 404),
+        ("/gradio_api/deep_link", 404),
+        ("/gradio_api/runs", 404),
+        ("/monitoring/summary", 404),
+        ("/docs", 404),
+    ],
+)
+def test_the_gate_opens_only_what_the_page_uses(tmp_path: Path, path: str, status: int) -> None:
+    found, headers = ask(Gate(behind, tmp_path, Limits()), path)
+    assert found == status
+    assert b"connect-src 'self'" in headers[b"content-security-policy"]
+
+
+def test_the_gate_measures_uploads(tmp_path: Path) -> None:
+    limits = Limits(unpacked_bytes=1_000_000, folder_bytes=3_000_000)
+    gate = Gate(behind, tmp_path, limits)
+    upload = "/gradio_api/upload"
+    assert ask(gate, upload)[0] == 411
+    assert ask(gate, upload, {b"content-length": b"9000000"})[0] == 413
+    assert ask(gate, upload, {b"content-length": b"1000"})[0] == 200
+    (tmp_path / "held").write_bytes(bytes(2_999_500))
+    assert ask(Gate(behind, tmp_path, limits), upload, {b"content-length": b"1000"})[0] == 507
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("lab", False)],
+)
+def test_loopback_is_recognised(host: str, local: bool) -> None:
+    assert server.is_loopback(host) is local
+
+
+def test_a_password_may_hold_colons_and_must_be_there() -> None:
+    assert server.parse_auth("ana:pa:ss") == ("ana", "pa:ss")
+    for text in ("ana", "ana:", ":secret"):
+        with pytest.raises(UsageError, match="user:password"):
+            server.parse_auth(text)
