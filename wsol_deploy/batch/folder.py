@@ -16,6 +16,8 @@ PARTIAL = ".partial"
 class Folder:
     """A folder that is written aside and renamed; safe to use from several threads.
 
+    As a context manager it removes what was being written when it ends.
+
     Args:
         root: created if missing; leftovers of a killed run are removed.
 
@@ -31,6 +33,12 @@ class Folder:
         root.mkdir(parents=True, exist_ok=True)
         self.clear_aside()
         self._aside.mkdir()
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear_aside()
 
     def write(self, name: str, content: bytes | Path) -> None:
         """Write bytes, or a link to another file, at a path below the root."""

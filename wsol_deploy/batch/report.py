@@ -40,10 +40,13 @@ def write_all(
     card: ModelCard,
     run: dict[str, Any],
     complete: bool,
-) -> None:
+) -> dict[str, int]:
     """Gather the journal, sorted by name, so that the same images give the same files.
 
     Only timings.csv differs from run to run.
+
+    Returns:
+        How many images are done, have failed, and should be looked at.
     """
 
     def done() -> Iterator[dict[str, Any]]:
@@ -62,23 +65,20 @@ def write_all(
         _write_csv(folder, "failed.csv", ("image", "reason"), failed)
     else:
         folder.remove("failed.csv")
-    folder.write("manifest.json", _manifest(journal, card, run, complete).encode())
-
-
-def _manifest(journal: Journal, card: ModelCard, run: dict[str, Any], complete: bool) -> str:
-    reviews = [(entry.get("row") or {}).get("review") for entry in journal.entries()]
+    counts = {
+        "images": len(journal),
+        "failed": journal.failures,
+        "to_review": sum(bool(e.get("row", {}).get("review")) for e in done()),
+    }
     document = {
         "run": run,
-        "counts": {
-            "images": len(journal),
-            "failed": journal.failures,
-            "to_review": sum(review is not None for review in reviews),
-        },
+        "counts": counts,
         "complete": complete,
         "versions": _versions(),
         "card": card.model_dump(),
     }
-    return json.dumps(document, indent=2, default=str) + "\n"
+    folder.write("manifest.json", json.dumps(document, indent=2, default=str).encode() + b"\n")
+    return counts
 
 
 def _versions() -> dict[str, str]:

@@ -19,7 +19,7 @@ from wsol_deploy.batch.plan import plan
 from wsol_deploy.batch.sources import Item, Sources
 from wsol_deploy.batch.stages import Stages
 from wsol_deploy.batch.watch import Settled
-from wsol_deploy.batch.writers import choose
+from wsol_deploy.batch.writers import Writers, choose
 from wsol_deploy.card import OUTPUTS
 from wsol_deploy.runtime import Predictor, load
 
@@ -35,12 +35,14 @@ class Summary:
         images: done, in this run and before.
         new: done in this run.
         failed: images that failed in this run.
+        to_review: images done whose trust is low; 0 if no table was asked for.
         interrupted: it was stopped before the end.
     """
 
     images: int
     new: int
     failed: int
+    to_review: int
     interrupted: bool
 
 
@@ -101,62 +103,78 @@ def run(
     if not watch:
         sources.at_least(1)
     output.mkdir(parents=True, exist_ok=True)
-    batch_size = options.batch_size or predictor.batch_size
-    streams = engine.CPU_STREAMS if predictor.device == "cpu" else 1
-    workers = engine.default_workers(predictor.device)
-    settings = _settings(predictor, sources, options, batch_size)
-    with Journal(output / NAME, settings, overwrite) as journal:
-        folder = Folder(output)
+    settings = _settings(predictor, sources, options)
+    with Journal(output / NAME, settings, overwrite) as journal, Folder(output) as folder:
         if overwrite:
             report.remove_all(folder)
-        stages = Stages(predictor, options, writers, folder)
-
-        def is_done(name: str) -> bool:
-            return name in journal and folder.has(journal.files(name))
-
-        def go_through(items: Iterable[Item]) -> int:
-            batches = plan(items, batch_size, predictor.card.input.size, is_done)
-            going = takewhile(lambda batch: not stop.is_set(), batches)
-            count = 0
-            for entry in engine.run(stages, going, streams, workers):
-                journal.add(entry)
-                notice(entry)
-                count += 1
-            return count
-
-        def conclude(complete: bool) -> None:
-            report.write_all(journal, writers, folder, predictor.card, settings, complete)
-
         before = len(journal)
-        try:
-            if watch:
-                settled = Settled(sources, is_done)
-                _keep_going(lambda: go_through(settled), lambda: conclude(False), stop)
-            else:
-                go_through(sources)
-            conclude(complete=not stop.is_set())
-        finally:
-            folder.clear_aside()
-        return Summary(len(journal), len(journal) - before, journal.failures, stop.is_set())
+        job = _Job(predictor, options, writers, folder, journal, settings, stop, notice)
+        if watch:
+            job.keep_going(sources)
+        else:
+            job.go_through(sources)
+        counts = job.conclude(complete=not stop.is_set())
+    return Summary(
+        images=counts["images"],
+        new=counts["images"] - before,
+        failed=counts["failed"],
+        to_review=counts["to_review"],
+        interrupted=stop.is_set(),
+    )
 
 
-def _keep_going(
-    go_through: Callable[[], int], conclude: Callable[[], None], stop: threading.Event
-) -> None:
-    """Go through the folder again and again; bring the tables up to date when it is quiet."""
-    pending = False
-    while not stop.is_set():
-        if go_through():
-            pending = True
-        elif pending:
-            conclude()
-            pending = False
-        stop.wait(WATCH_SECONDS)
+@dataclass(frozen=True)
+class _Job:
+    """One run on an open journal and folder."""
+
+    predictor: Predictor
+    options: Options
+    writers: Writers
+    folder: Folder
+    journal: Journal
+    settings: dict[str, Any]
+    stop: threading.Event
+    notice: Callable[[Entry], None]
+
+    def is_done(self, name: str) -> bool:
+        """Whether the journal has the image and its files are there."""
+        return name in self.journal and self.folder.has(self.journal.files(name))
+
+    def go_through(self, items: Iterable[Item]) -> int:
+        """Predict and write what is not done; how many images that were."""
+        device = self.predictor.device
+        policy = self.predictor.card.input.size
+        batches = plan(items, self.settings["batch_size"], policy, self.is_done)
+        going = takewhile(lambda batch: not self.stop.is_set(), batches)
+        stages = Stages(self.predictor, self.options, self.writers, self.folder)
+        streams = engine.CPU_STREAMS if device == "cpu" else 1
+        count = 0
+        for entry in engine.run(stages, going, streams, engine.default_workers(device)):
+            self.journal.add(entry)
+            self.notice(entry)
+            count += 1
+        return count
+
+    def keep_going(self, sources: Sources) -> None:
+        """Go through what arrives again and again; write the tables when it is quiet."""
+        settled = Settled(sources, self.is_done)
+        pending = False
+        while not self.stop.is_set():
+            if self.go_through(settled):
+                pending = True
+            elif pending:
+                self.conclude(complete=False)
+                pending = False
+            self.stop.wait(WATCH_SECONDS)
+
+    def conclude(self, complete: bool) -> dict[str, int]:
+        """Write the tables and the manifest; see `report.write_all`."""
+        return report.write_all(
+            self.journal, self.writers, self.folder, self.predictor.card, self.settings, complete
+        )
 
 
-def _settings(
-    predictor: Predictor, sources: Sources, options: Options, batch_size: int
-) -> dict[str, Any]:
+def _settings(predictor: Predictor, sources: Sources, options: Options) -> dict[str, Any]:
     """What must be the same for two runs to write the same bytes."""
     threshold = predictor.card.threshold.value
     with predictor.path.open("rb") as stream:
@@ -167,5 +185,5 @@ def _settings(
         "device": predictor.device.partition(":")[0],
         **options.record(),
         "threshold": threshold if options.threshold is None else options.threshold,
-        "batch_size": batch_size,
+        "batch_size": options.batch_size or predictor.batch_size,
     }

@@ -12,6 +12,8 @@ from wsol_deploy.cli.options import Device, Model, Quiet, Verbose
 if TYPE_CHECKING:
     from wsol_deploy.batch.options import Options
     from wsol_deploy.batch.run import Summary
+    from wsol_deploy.batch.sources import Sources
+    from wsol_deploy.runtime import Predictor
 
 SAVE_HELP = (
     "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
@@ -80,8 +82,10 @@ def predict(
     one = sources == ["-"]
     if "-" in sources and not one:
         raise UsageError("- reads one image from standard input: give no other source")
-    if output is None and not one:
-        raise UsageError("--output is missing: name the folder to write to, as in -o masks/")
+    if output is None:
+        if not one:
+            raise UsageError("--output is missing: name the folder to write to, as in -o masks/")
+        output = Path()
     options = Options(
         save=("mask",) if one else tuple(save or DEFAULT_SAVE),
         instances=instances,
@@ -92,7 +96,7 @@ def predict(
     path = resolve(model, want="artifact")
     if one:
         predictor = open_model(
-            path, options, Path(), device=device, threads=threads, trust=trust, images=1
+            path, options, output, device=device, threads=threads, trust=trust, images=1
         )
         _standard_input(predictor, options)
         return
@@ -116,7 +120,7 @@ def predict(
         )
 
 
-def _standard_input(predictor, options: Options) -> None:
+def _standard_input(predictor: Predictor, options: Options) -> None:
     import sys
 
     from wsol_deploy import images
@@ -128,7 +132,15 @@ def _standard_input(predictor, options: Options) -> None:
     sys.stdout.buffer.flush()
 
 
-def _run(predictor, found, output, options, overwrite, watch, quiet) -> Summary:
+def _run(
+    predictor: Predictor,
+    found: Sources,
+    output: Path,
+    options: Options,
+    overwrite: bool,
+    watch: bool,
+    quiet: bool,
+) -> Summary:
     import logging
 
     from wsol_deploy.batch.interrupt import interruptible
@@ -148,9 +160,13 @@ def _run(predictor, found, output, options, overwrite, watch, quiet) -> Summary:
             notice=notice,
         )
     logger.info(
-        "%s: %d images, %d of them new, %d failed", output, summary.images, summary.new,
+        "%s: %d images, %d of them new, %d failed, %d to review",
+        output,
+        summary.images,
+        summary.new,
         summary.failed,
-    )  # fmt: skip
+        summary.to_review,
+    )
     logger.info("Next: wsol demo" if not summary.interrupted else "The same command goes on.")
     return summary
 
