@@ -13,7 +13,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second one raises KeyboardInterrupt."""
+    """An event that Ctrl-C or SIGTERM sets; a second one raises KeyboardInterrupt.
+
+    Ask it by `is_set`: the main thread must not `wait` for it, since the handler runs there too
+    and would wait for the same lock.
+    """
     stop = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:

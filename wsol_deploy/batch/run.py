@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import takewhile
@@ -24,6 +25,7 @@ from wsol_deploy.card import OUTPUTS
 from wsol_deploy.runtime import Predictor, load
 
 WATCH_SECONDS = 1.0
+TICK_SECONDS = 0.05
 Entry = dict[str, Any]
 
 
@@ -165,7 +167,13 @@ class _Job:
             elif pending:
                 self.conclude(complete=False)
                 pending = False
-            self.stop.wait(WATCH_SECONDS)
+            self._rest()
+
+    def _rest(self) -> None:
+        """Until the next look; not by waiting for the event, whose lock a signal handler takes."""
+        end = time.monotonic() + WATCH_SECONDS
+        while not self.stop.is_set() and time.monotonic() < end:
+            time.sleep(TICK_SECONDS)
 
     def conclude(self, complete: bool) -> dict[str, int]:
         """Write the tables and the manifest; see `report.write_all`."""
