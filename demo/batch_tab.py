@@ -43,7 +43,7 @@ class BatchTab:
                 )  # fmt: skip
                 self._threshold = gr.Slider(
                     0, 1, room.card.threshold.value, step=0.01, label="Threshold",
-                    buttons=["reset"],
+                    buttons=["reset"], elem_id="batch-threshold",
                 )  # fmt: skip
                 with gr.Row():
                     self._go = gr.Button("Predict all", variant="primary", elem_id="batch-go")

@@ -70,7 +70,8 @@ def running(options: Options) -> Iterator[str]:
     """The page's address, while it is served in threads of this process."""
     _check_port(options.host, options.port)
     shelf = Shelf(options.models, options.device, options.trust)
-    _warn(options)
+    if warning := exposure(options.host, options.auth):
+        logger.warning("%s", warning)
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         drawn = examples.gather(
@@ -96,6 +97,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def exposure(host: str, auth: tuple[str, str] | None) -> str | None:
+    """The warning about a page that strangers can open, or None."""
+    if auth is not None or is_loopback(host):
+        return None
+    return (
+        f"warning: anyone who can reach {host} can use this page; add --auth user:password, or "
+        "leave --host out"
+    )
+
+
 def parse_auth(text: str) -> tuple[str, str]:
     """`user:password` in two.
 
@@ -117,15 +128,6 @@ def _check_port(host: str, port: int) -> None:
         raise WsolError(
             f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host"
         ) from error
-
-
-def _warn(options: Options) -> None:
-    if options.auth is None and not is_loopback(options.host):
-        logger.warning(
-            "warning: anyone who reaches %s can use this page; add --auth user:password, or leave "
-            "--host out",
-            options.host,
-        )
 
 
 def _settle(folder: Path) -> None:

@@ -63,6 +63,16 @@ def serving(*arguments: str, temporary: Path, **environment: str) -> Iterator[Pa
                 process.wait()
 
 
+def predict(pictures: Path, output: Path, model: Path, threshold: float) -> Path:
+    """What `wsol predict` writes for a folder: mask, geojson and jsonl."""
+    command = [*wsol(), "predict", str(pictures), "-o", str(output), "-m", str(model)]
+    command += ["--threshold", str(threshold), "--device", "cpu"]
+    for name in ("mask", "geojson", "jsonl"):
+        command += ["--save", name]
+    subprocess.run(command, check=True, capture_output=True)
+    return output
+
+
 def blobs(height: int, width: int, seed: int = 0) -> np.ndarray:
     """uint8, H x W x 3, RGB: dark red discs on pale noise; the artifact's foreground."""
     rng = np.random.default_rng(seed)

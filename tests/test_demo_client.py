@@ -63,12 +63,7 @@ def pictures(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def predicted(folder: Path, model: Path, pictures: Path) -> Path:
     """What `wsol predict` writes for the pictures."""
-    command = [*demo_page.wsol(), "predict", str(pictures), "-o", str(folder / "out")]
-    command += ["-m", str(model), "--threshold", str(THRESHOLD), "--device", "cpu"]
-    for name in ("mask", "geojson", "jsonl"):
-        command += ["--save", name]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / "out"
+    return demo_page.predict(pictures, folder / "out", model, THRESHOLD)
 
 
 def look(client: Client, path: Path, threshold: float = THRESHOLD) -> tuple[dict[str, Any], str]:
@@ -343,13 +338,6 @@ def test_the_page_asks_for_the_password(model: Path, tmp_path: Path) -> None:
         (server,) = (tmp_path / "tmp").glob("wsol-demo-*")
         user.close()
     assert page.process.returncode == 0 and not server.exists()
-    assert "warning" not in (tmp_path / "tmp.log").read_text()
-
-
-def test_an_open_page_on_the_network_warns(model: Path, tmp_path: Path) -> None:
-    with demo_page.serving("--model", str(model), "--host", "0.0.0.0", temporary=tmp_path / "tmp"):
-        pass
-    assert "add --auth user:password" in (tmp_path / "tmp.log").read_text()
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,12 @@ def test_loopback_is_recognised(host: str, local: bool) -> None:
     assert server.is_loopback(host) is local
 
 
+def test_an_open_page_on_the_network_is_warned_of() -> None:
+    assert "add --auth user:password" in (server.exposure("0.0.0.0", None) or "")
+    assert server.exposure("0.0.0.0", ("ana", "secret")) is None
+    assert server.exposure("127.0.0.1", None) is None
+
+
 def test_a_password_may_hold_colons_and_must_be_there() -> None:
     assert server.parse_auth("ana:pa:ss") == ("ana", "pa:ss")
     for text in ("ana", "ana:", ":secret"):
