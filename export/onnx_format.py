@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import torch
 
+from wsol_deploy import integrity
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.card import CARD_KEY, ModelCard
 from wsol_deploy.errors import WsolError
@@ -64,7 +65,7 @@ def writer(proto: onnx.ModelProto) -> Writer:
     def write(path: Path, card: ModelCard) -> None:
         del proto.metadata_props[:]
         proto.metadata_props.add(key=CARD_KEY, value=card.to_json())
-        path.write_bytes(proto.SerializeToString())
+        path.write_bytes(integrity.seal(proto.SerializeToString()))
         if read_card(path) != card:
             raise WsolError(f"{path}: its card reads back differently; this is a bug of ours")
 

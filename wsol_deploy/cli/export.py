@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -99,6 +99,8 @@ def export(
         words={name: text for name, text in words.items() if text is not None},
     )
     chosen = [parse(name) for name in kinds or ["onnx"]]
+    if triton is not None and not {"onnx", "torchscript"} & set(chosen):
+        raise UsageError("--triton needs --format onnx or torchscript")
     checkpoint = resolve(model, want="checkpoint")
     try:
         done = export_model(checkpoint, chosen, output, overwrite=overwrite, options=options)
@@ -106,6 +108,11 @@ def export(
         raise MissingExtra("Exporting", "train") from error
     for exported in done:
         print(exported.path)
+    if triton is not None:
+        from wsol_deploy.export.triton import PLATFORMS, write_repository
+
+        loadable = next(exported for exported in done if exported.kind in PLATFORMS)
+        print(write_repository(loadable.path, triton, overwrite=overwrite))
     if not quiet:
         print(f"next: wsol predict IMAGES -o masks/ -m {done[0].path}", file=sys.stderr)
 

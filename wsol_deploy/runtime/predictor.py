@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 
-from wsol_deploy import images
+from wsol_deploy import images, integrity
 from wsol_deploy.artifacts import format_of, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ArtifactError, ImageError
@@ -48,6 +48,7 @@ def load(
     path = Path(path)
     kind = format_of(path)
     card = read_card(path)
+    integrity.check(path)
     backend: Backend
     if kind == "onnx":
         from wsol_deploy.runtime.onnx_backend import OnnxBackend
