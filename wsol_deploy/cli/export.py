@@ -10,9 +10,6 @@ import typer
 
 from wsol_deploy.cli.options import Model, Quiet, Verbose
 
-if TYPE_CHECKING:
-    pass
-
 FORMATS = "onnx, torchscript, pt2 or safetensors; repeatable."
 SHAPE, PRECISION, CARD = "Fixed shapes", "Precision", "Written into the card"
 
