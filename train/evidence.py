@@ -1,8 +1,8 @@
 """Local evidence: what can be decided from one place alone.
 
-A localizer that sees whole images learns to answer everywhere, from context. Mixing tiles of two
-images (CutMix, Yun et al. 2019, on a grid) and asking for each location's own label takes the
-context away: a location is decided only by what is there, and what both classes share stays
+A localizer that sees whole images learns to answer everywhere, from context. Composing images of
+tiles of many (CutMix, Yun et al. 2019, on a grid) and asking for each location's own label takes
+the context away: a location is decided only by what is there, and what all classes share stays
 undecided. This is the decidable region of Sec. 3.1, learned at the localizer.
 """
 
@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from wsol_deploy.model.minmax import MinMaxNetwork
 
 
-def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Replace about half of each image's tiles by those of another image of the batch.
+def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
+    """Compose images of tiles, each from any image of the batch, each where it was.
+
+    The grid begins at a random place, so that no pixel is always at an edge.
 
     Args:
         x: n x 3 x h x w.
@@ -24,36 +26,29 @@ def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor, Tensor]:
 
     Returns:
         mixed: n x 3 x h x w.
-        partner: n, the index of the other image.
-        own: n x 1 x h x w, 1 where a pixel is the image's own, 0 where the partner's.
+        source: n x 1 x h x w, int64, the image each pixel is from.
     """
     n, _, height, width = x.shape
-    partner = torch.randperm(n).to(x.device)
-    grid = (torch.rand(n, 1, tiles, tiles) < 0.5).to(x)
-    own = F.interpolate(grid, size=(height, width), mode="nearest")
-    return x * own + x[partner] * (1 - own), partner, own
+    grid = torch.randint(n, (n, 1, tiles, tiles))
+    source = F.interpolate(grid.float(), size=(height, width), mode="nearest").long()
+    down, right = (int(torch.randint(side, ())) for side in (height, width))
+    source = source.roll((down, right), dims=(2, 3)).to(x.device)
+    return x.take_along_dim(source.expand_as(x), dim=0), source
 
 
-def local_cross_entropy(class_maps: Tensor, labels: Tensor, partner: Tensor, own: Tensor) -> Tensor:
-    """Cross-entropy of each location's posterior with the label of the tile it lies in.
+def local_cross_entropy(class_maps: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each location's posterior with its own label.
 
     Args:
         class_maps: A of the mixed images, n x c x h' x w'.
-        labels: n, int64.
-        partner, own: of `mix_tiles`.
+        labels: n x h x w, int64, of each pixel.
 
     Returns:
-        n: the mean over locations; one astride an edge counts for both labels by their share.
+        n: the mean over locations; a location astride an edge has each label by its share.
     """
-    share = F.adaptive_avg_pool2d(own, class_maps.shape[2:])[:, 0]
-    mine = _located(class_maps, labels)
-    others = _located(class_maps, labels[partner])
-    return (share * mine + (1 - share) * others).mean(dim=(1, 2))
-
-
-def _located(class_maps: Tensor, labels: Tensor) -> Tensor:
-    target = labels[:, None, None].expand(-1, *class_maps.shape[2:])
-    return F.cross_entropy(class_maps, target, reduction="none")
+    share = F.one_hot(labels, class_maps.shape[1]).permute(0, 3, 1, 2).to(class_maps.dtype)
+    share = F.adaptive_avg_pool2d(share, class_maps.shape[2:])
+    return -(share * F.log_softmax(class_maps, dim=1)).sum(dim=1).mean(dim=(1, 2))
 
 
 def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) -> Tensor:
@@ -65,5 +60,5 @@ def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) ->
         labels: n, int64.
         tiles: along each side.
     """
-    mixed, partner, own = mix_tiles(x, tiles)
-    return local_cross_entropy(network.localize(mixed).class_maps, labels, partner, own).mean()
+    mixed, source = mix_tiles(x, tiles)
+    return local_cross_entropy(network.localize(mixed).class_maps, labels[source[:, 0]]).mean()

@@ -13,6 +13,7 @@ from wsol_deploy.cli.options import Data, Device, Json, Model, Quiet, Verbose
 
 if TYPE_CHECKING:
     from wsol_deploy.evaluation.held_out import Selection
+    from wsol_deploy.evaluation.report import Shown
     from wsol_deploy.evaluation.results import Evaluation
     from wsol_deploy.evaluation.run import Predictions
     from wsol_deploy.runtime import Predictor
@@ -41,6 +42,9 @@ def evaluate(
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a page with curves and pictures (HTML).")
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Write a contact sheet: best, median, worst (PNG).")
     ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write a row for each image, worst first.")
@@ -82,8 +86,14 @@ def evaluate(
     )
     if csv is not None:
         write_csv(evaluation, csv)
-    if report is not None:
-        _write_report(report, predictor, chosen, evaluation)
+    if report is not None or sheet is not None:
+        from wsol_deploy.evaluation.run import gallery
+
+        pictures = gallery(predictor, chosen.dataset, evaluation)
+        if report is not None:
+            _write_report(report, predictor, chosen, evaluation, pictures)
+        if sheet is not None:
+            _write_sheet(sheet, evaluation, pictures)
     if json:
         _print_json(predictor, chosen, evaluation, predictions.failed)
     else:
@@ -116,10 +126,13 @@ def _watched(predictions: Predictions, quiet: bool) -> Iterable:
 
 
 def _write_report(
-    path: Path, predictor: Predictor, chosen: Selection, evaluation: Evaluation
+    path: Path,
+    predictor: Predictor,
+    chosen: Selection,
+    evaluation: Evaluation,
+    pictures: dict[str, list[Shown]],
 ) -> None:
     from wsol_deploy.evaluation.report import write_report
-    from wsol_deploy.evaluation.run import gallery
 
     card = predictor.card
     own = evaluation.threshold == card.threshold.value
@@ -132,8 +145,15 @@ def _write_report(
         "trust limits": card.trust.calibrated_on,
         "warning": chosen.warning,
     }
-    pictures = gallery(predictor, chosen.dataset, evaluation)
     write_report(path, evaluation, pictures, f"{card.name} on {chosen.dataset.name}", facts)
+
+
+def _write_sheet(path: Path, evaluation: Evaluation, pictures: dict[str, list[Shown]]) -> None:
+    from wsol_deploy.evaluation.report import sheet_row
+    from wsol_deploy.evaluation.sheet import contact_sheet
+
+    shown = [one for group in ("best", "median", "worst") for one in pictures.get(group, [])[:2]]
+    contact_sheet([sheet_row(one, evaluation.threshold) for one in shown], path)
 
 
 def _print_json(

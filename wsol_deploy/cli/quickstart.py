@@ -1,7 +1,80 @@
+"""`wsol quickstart`: the whole way, from labelled images to masks, by the other commands."""
+
 from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from wsol_deploy.cli.options import Quiet, Verbose
+
+SIZE, TRAIN, VALID, TEST = 320, 256, 32, 48
+
+
+def quickstart(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Your own labelled images. Default: synthetic micrographs."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder for everything.")
+    ] = Path("quickstart"),
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the images. Default: the recipe's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of images and training.")] = 0,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train, export, evaluate and predict in one go, on built-in images or your own.
+
+    Example: wsol quickstart --data photos/
+    """
+    started = time.perf_counter()
+    run, masks, sheet = output / "run", output / "masks", output / "contact-sheet.png"
+    folder = data or _built_in(output / "data", seed)
+    more = ["--epochs", epochs] if epochs else []
+    said = ["-q"] if quiet else []
+    first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
+    _step("train", folder, *first, *more, *said)
+    _step("export", "-m", run, "--format", "onnx", "--format", "torchscript", "--overwrite", *said)
+    model = run / "export" / "model.onnx"
+    report = output / "report.html"
+    _step("evaluate", folder, "-m", model, "--report", report, "--sheet", sheet, *said)
+    source = folder if data else folder / "test"
+    _step("predict", source, "-m", model, "-o", masks, "--overwrite", *said)
+    print(
+        f"\nDone in {time.perf_counter() - started:.0f} s. Masks were learned from image labels "
+        f"alone.\n  look at   {sheet}   and   {report}\n  masks     {masks}/masks\n"
+        f"  model     {model}   (one file; wsol info {model})\n"
+        f"next: wsol demo -m {model}   ·   wsol train YOUR_FOLDER   ·   "
+        "wsol predict YOUR_IMAGES -o out/",
+        file=sys.stderr,
+    )
+
+
+def _built_in(root: Path, seed: int) -> Path:
+    from wsol_deploy.datasets.synthetic import generate
+
+    print(f"drawing {TRAIN + VALID + TEST} synthetic micrographs in {root}", file=sys.stderr)
+    return generate(root, seed=seed, size=SIZE, train=TRAIN, valid=VALID, test=TEST).root
+
+
+def _step(*words: object) -> None:
+    """Say a command and run it, as if it were typed."""
+    from wsol_deploy.cli.app import app
+
+    argv = [str(word) for word in words]
+    print(f"\n$ wsol {shlex.join(argv)}", file=sys.stderr, flush=True)
+    code = app(argv, standalone_mode=False)
+    if code:
+        raise typer.Exit(code)
+
 
 def register(app: typer.Typer) -> None:
-    pass
+    """Add the command."""
+    app.command(rich_help_panel="Make")(quickstart)

@@ -25,6 +25,8 @@ class ModelConfig(BaseModel):
         omega, sigma_prime: slope and centre of the pseudo-threshold (Eq. 11).
         depths: how many of the deepest strides the heads read together, at the finest of them.
         hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
+        alignment: how maps are laid over the image: `corners` as in the paper's code, or `stride`,
+            which keeps each cell on the pixels it was computed from.
         contrast: class maps less their mean over classes, so that what all classes share is 0.
         classifier_scale: the classifier sees the masked image at this scale.
     """
@@ -47,3 +49,4 @@ class ModelConfig(BaseModel):
     depths: int = Field(default=1, ge=1, le=4)
     hidden: int = Field(default=0, ge=0)
     contrast: bool = False
+    alignment: Literal["corners", "stride"] = "corners"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wsol_deploy.model.resampling import bilinear
-
 SMALLEST_RANGE = 1e-6
 
 
@@ -30,16 +28,15 @@ def rescale(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp(min=SMALLEST_RANGE)
 
 
-def soft_mask(t: Tensor, size: tuple[int, int], omega: float, sigma_prime: float) -> Tensor:
-    """R+ of Eq. 11: T upsampled, rescaled, pseudo-thresholded.
+def soft_mask(t: Tensor, omega: float, sigma_prime: float) -> Tensor:
+    """R+ of Eq. 11: T upsampled to the image, rescaled, pseudo-thresholded.
 
     Args:
-        t: T, N x 1 x h' x w'.
-        size: (H, W) of the image.
+        t: T at the image's size, N x 1 x H x W.
         omega: slope of the sigmoid.
         sigma_prime: its centre, in [0, 1].
 
     Returns:
         N x 1 x H x W in [0, 1].
     """
-    return torch.sigmoid(omega * (rescale(bilinear(t, size)) - sigma_prime))
+    return torch.sigmoid(omega * (rescale(t) - sigma_prime))

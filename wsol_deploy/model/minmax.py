@@ -12,7 +12,7 @@ from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.masks import decidability, soft_mask
 from wsol_deploy.model.pooling import WildcatHead, WildcatPooling, posterior
-from wsol_deploy.model.resampling import bilinear, scaled
+from wsol_deploy.model.resampling import bilinear, scaled, upsample
 
 
 class Localization(NamedTuple):
@@ -58,7 +58,12 @@ class MinMaxNetwork(nn.Module):
         """The backbone's deepest maps, side by side at the finest one's size."""
         first, *deeper = self.backbone(x)[-self.config.depths :]
         size = (first.shape[2], first.shape[3])
-        return torch.cat([first, *(bilinear(maps, size) for maps in deeper)], dim=1)
+        strides = self.backbone.strides[-len(deeper) :]
+        wider = [
+            self._lay(maps, size, stride / self.stride)
+            for maps, stride in zip(deeper, strides, strict=False)
+        ]
+        return torch.cat([first, *wider], dim=1)
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
@@ -67,7 +72,18 @@ class MinMaxNetwork(nn.Module):
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+ (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
         t = decidability(found.class_maps, posterior(found.logits))
-        return soft_mask(t, size, self.config.omega, self.config.sigma_prime)
+        laid = self._lay(t, size, self.stride)
+        return soft_mask(laid, self.config.omega, self.config.sigma_prime)
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one cell of the class maps to the next."""
+        return self.backbone.strides[-min(self.config.depths, len(self.backbone.strides))]
+
+    def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
+        if self.config.alignment == "corners":
+            return bilinear(maps, size)
+        return upsample(maps, size, stride)
 
     def classify(self, masked: Tensor) -> Tensor:
         """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""

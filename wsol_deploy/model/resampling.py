@@ -29,6 +29,31 @@ def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
+def upsample(x: Tensor, size: tuple[int, int], stride: float) -> Tensor:
+    """Bilinear upsampling that keeps maps on their image.
+
+    Padded convolutions centre cell i on pixel i * stride; aligning corners instead moves the
+    last cells by up to a stride. Beyond the last centre its value holds. Two matrix products,
+    so the gradient is deterministic.
+
+    Args:
+        x: N x C x h x w.
+        size: (H, W) wanted.
+        stride: pixels of the result from one cell to the next.
+
+    Returns:
+        N x C x H x W.
+    """
+    return _tent(x.shape[2], size[0], stride, x) @ x @ _tent(x.shape[3], size[1], stride, x).T
+
+
+def _tent(source: int, target: int, stride: float, like: Tensor) -> Tensor:
+    cells = torch.arange(source, device=like.device, dtype=torch.float32)
+    pixels = torch.arange(target, device=like.device, dtype=torch.float32)
+    position = torch.minimum(pixels / stride, cells[-1])
+    return (1 - (position[:, None] - cells[None, :]).abs()).clamp(min=0).to(like.dtype)
+
+
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """floor(scale * size) in integer arithmetic, which tracing and exporting keep dynamic."""
     part, whole = Fraction(scale).limit_denominator(100).as_integer_ratio()
