@@ -124,7 +124,7 @@ class Api:
 def publish(room: Room) -> None:
     """Add the API to the page that is being built; none of it is seen there."""
     api, card = Api(room), room.card
-    known = compare.methods(room.shelf)
+    pair = compare.first_pair(room.shelf)
     bell = gr.Button(visible=False)
     photo, truth = picture(label="picture", visible=False), picture(label="truth", visible=False)
     sent = files(label="files", file_count="multiple", visible=False)
@@ -137,8 +137,8 @@ def publish(room: Room) -> None:
     boxes = gr.Checkbox(False, label="boxes", visible=False)
     kind = gr.Textbox("mask", label="kind", visible=False)
     written = gr.JSON(list(batch.DEFAULT_SAVE), label="save", visible=False)
-    first = gr.Textbox(known[0], label="first", visible=False)
-    second = gr.Textbox(known[min(1, len(known) - 1)], label="second", visible=False)
+    first = gr.Textbox(pair[0], label="first", visible=False)
+    second = gr.Textbox(pair[1], label="second", visible=False)
     model = gr.Textbox(room.shelf.first, label="model", visible=False)
     report, found = gr.JSON(label="report", visible=False), files(label="file", visible=False)
     queued: dict[str, Any] = {"concurrency_id": MODEL_QUEUE}

@@ -32,10 +32,14 @@ class BatchTab:
         with gr.Row():
             with gr.Column(scale=2, min_width=280):
                 self._files = files(
-                    label=f"Pictures, or a zip: up to {limits.files} pictures, "
-                    f"{limits.file_bytes // MB} MB a file",
-                    file_count="multiple", height=190, elem_id="batch-files",
+                    label="Pictures or a zip", file_count="multiple", height=190,
+                    elem_id="batch-files",
                 )  # fmt: skip
+                gr.HTML(
+                    f'<p class="quiet">Up to {limits.files} pictures at once, '
+                    f"{limits.file_bytes // MB} MB a file; wsol predict takes any number.</p>",
+                    apply_default_css=False,
+                )
             with gr.Column(scale=3, min_width=300):
                 self._save = gr.CheckboxGroup(
                     list(batch.SAVE), value=list(batch.DEFAULT_SAVE), label="Write",

@@ -31,6 +31,12 @@ def methods(shelf: Shelf) -> list[str]:
     return found
 
 
+def first_pair(shelf: Shelf) -> tuple[str, str]:
+    """What to compare to begin with: two models, or the one model's mask and its class map."""
+    first, *others = shelf.names[:2] if len(shelf.names) > 1 else methods(shelf)
+    return first, others[0] if others else first
+
+
 @dataclass(frozen=True, eq=False)
 class Side:
     """One method's answer.

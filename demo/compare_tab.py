@@ -36,7 +36,7 @@ class CompareTab:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        known = compare.methods(room.shelf)
+        known, (first, second) = compare.methods(room.shelf), compare.first_pair(room.shelf)
         gr.HTML(f'<p class="quiet">{INTRO}</p>', apply_default_css=False)
         with gr.Row(elem_classes="bring-row"):
             self._picture = picture(
@@ -49,10 +49,10 @@ class CompareTab:
             )  # fmt: skip
             with gr.Column(min_width=260):
                 self._first = gr.Dropdown(
-                    known, value=known[0], label="First", elem_id="compare-first"
+                    known, value=first, label="First", elem_id="compare-first"
                 )
                 self._second = gr.Dropdown(
-                    known, value=known[min(1, len(known) - 1)], label="Second",
+                    known, value=second, label="Second",
                     elem_id="compare-second",
                 )  # fmt: skip
                 self._go = gr.Button("Compare", variant="primary", elem_id="compare-go")

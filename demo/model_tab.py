@@ -13,6 +13,7 @@ from wsol_deploy.demo.room import Room
 TITLES = {
     "error": "Error", "f1_plus": "F1+", "f1_minus": "F1−", "iou": "IoU", "pxap": "PxAP",
     "max_box_acc": "MaxBoxAcc", "max_box_acc_v2": "MaxBoxAccV2",
+    "box_acc": "BoxAcc", "top1_loc": "Top-1 Loc", "auroc": "AUROC",
 }  # fmt: skip
 LIMITS = (
     "<b>Trained on image labels, not on outlines.</b> It was told what each picture shows, never "

@@ -113,8 +113,9 @@ def trust(report: dict[str, Any], card: ModelCard) -> str:
         words = " ".join(reasons) or f"{report['review'].capitalize()}."
         return f'<div class="trust again"><b>Look again</b><p>{escape(words)}</p></div>'
     words = f"The foreground settles the class (doubt {inside:.2f})"
-    words += "." if outside is None else f", and what it left out says little ({outside:.2f})."
-    return f'<div class="trust fine"><b>Nothing stands out</b><p>{words}</p></div>'
+    if outside is not None:
+        words += f", and what the mask left out speaks for no class (doubt {outside:.2f})"
+    return f'<div class="trust fine"><b>Nothing stands out</b><p>{words}.</p></div>'
 
 
 def numbers(report: dict[str, Any]) -> str:

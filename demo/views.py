@@ -58,7 +58,7 @@ def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -
 
     The light line is the mask's own outermost pixels, the dark one runs around them.
     """
-    width = max(1, round(min(mask.shape) / 350))
+    width = max(1, round(min(mask.shape) / 300))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     inside = mask.astype(np.uint8)
     border = {"borderType": cv2.BORDER_REPLICATE}

@@ -228,6 +228,14 @@ def test_two_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
     assert Shelf(paths, device="cpu").names == ["tiny", "tiny (two)"]
 
 
+def test_two_models_are_compared_first_and_one_with_its_class_map(tmp_path: Path) -> None:
+    paths = [make_artifact(tmp_path / f"{name}.onnx", name=name) for name in ("a", "b")]
+    assert compare.first_pair(Shelf(paths, device="cpu")) == ("a", "b")
+    assert compare.first_pair(Shelf(paths[:1], device="cpu")) == ("a", "a · class map")
+    bare = make_artifact(tmp_path / "bare.onnx", outputs=("mask",), name="bare")
+    assert compare.first_pair(Shelf([bare], device="cpu")) == ("bare", "bare")
+
+
 # Panels
 
 
