@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsol_deploy import images, runtime
-from wsol_deploy.artifacts import Format, read_card
+from wsol_deploy.artifacts import Format, format_of, read_card
 from wsol_deploy.card import ModelCard
-from wsol_deploy.errors import ProofFailed, WsolError
+from wsol_deploy.errors import ArtifactError, ProofFailed, WsolError
 from wsol_deploy.export import formats, proof_data, report
 from wsol_deploy.export.describe import describe
 from wsol_deploy.export.options import Options
@@ -86,6 +86,8 @@ def export_model(
     """
     options = options or Options()
     options.check(kinds)
+    if format_of(checkpoint) != "safetensors":
+        raise ArtifactError(f"{checkpoint}: is exported already; name its run or its checkpoint")
     folder = folder or checkpoint.parent / EXPORT_FOLDER
     stem = options.stem()
     targets = {kind: folder / f"{stem}{formats.SUFFIX_OF[kind]}" for kind in dict.fromkeys(kinds)}
