@@ -112,7 +112,7 @@ class _Model:
             job.path, device=job.device, outputs=job.outputs, trust=job.trust, threads=job.threads
         )
         loaded = time.perf_counter() - start
-        self.data = proof_data.held_out(self.predictor.card, job.data)
+        self.data = proof_data.held_out(self.predictor.card, job.path, job.data)
         self.batches = [
             self.predictor.prepare(picture.read())[None] for picture in self.data.pictures[:KEPT]
         ]

@@ -111,7 +111,7 @@ def _open(checkpoint: Path, options: Options) -> _Source:
     network = load_deployed(checkpoint)
     graph = fold(network)
     card = read_card(checkpoint)
-    data = proof_data.validation(card, options.proof_data)
+    data = proof_data.validation(card, checkpoint, options.proof_data)
     logger.info("the proof's images: %s", data.name)
     reference = runtime.load(checkpoint, device="cpu")
     metrics = measure(reference, data)
@@ -172,7 +172,8 @@ def _convert(source: _Source, kind: Format) -> tuple[formats.Writer, Callable[[]
 
 
 def _calibration(source: _Source) -> list[np.ndarray]:
-    pictures = proof_data.training(source.card, source.options.proof_data).pictures
+    data = proof_data.training(source.card, source.reference.path, source.options.proof_data)
+    pictures = data.pictures
     every = max(1, len(pictures) // CALIBRATION)
     batches = []
     for picture in pictures[::every][:CALIBRATION]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from wsol_deploy import images
+from wsol_deploy import images, runs
 from wsol_deploy.card import ModelCard
 from wsol_deploy.datasets.base import Sample
 from wsol_deploy.errors import DataError, UsageError
@@ -46,11 +46,12 @@ class ProofData:
     classes: tuple[str, ...] = ()
 
 
-def validation(card: ModelCard, folder: Path | None) -> ProofData:
+def validation(card: ModelCard, model: Path, folder: Path | None) -> ProofData:
     """The validation images of a folder, or of the training, or synthetic micrographs.
 
     Args:
-        card: of the model; its recipe says where the training's data was and how it was split.
+        card: of the model; its recipe says how the training's data was split.
+        model: its file; its run says where that data lies.
         folder: a data set, or any folder of images.
 
     Raises:
@@ -58,7 +59,7 @@ def validation(card: ModelCard, folder: Path | None) -> ProofData:
     """
     if folder is not None:
         return _labelled(card, folder, "valid") or _unlabelled(folder)
-    path = _own(card)
+    path = runs.data_of(model)
     found = _labelled(card, path, "valid") if path else None
     if found:
         return found
@@ -66,26 +67,26 @@ def validation(card: ModelCard, folder: Path | None) -> ProofData:
     return _synthetic()
 
 
-def held_out(card: ModelCard, folder: Path | None) -> ProofData:
+def held_out(card: ModelCard, model: Path, folder: Path | None) -> ProofData:
     """The test images of a folder, or of the training, or synthetic micrographs.
 
     Raises:
         DataError: the folder has no image.
     """
-    path = folder or _own(card)
+    path = folder or runs.data_of(model)
     found = _labelled(card, path, "test") if path else None
     if found:
         return found
     return _unlabelled(folder) if folder is not None else _synthetic()
 
 
-def training(card: ModelCard, folder: Path | None) -> ProofData:
+def training(card: ModelCard, model: Path, folder: Path | None) -> ProofData:
     """Training images, for calibration.
 
     Raises:
         UsageError: the training's data is not at hand and no other is named.
     """
-    path = folder or _own(card)
+    path = folder or runs.data_of(model)
     found = _labelled(card, path, "train") if path else None
     if found:
         return found
@@ -95,12 +96,6 @@ def training(card: ModelCard, folder: Path | None) -> ProofData:
         "--int8 is calibrated on training images, and those of this model are not at hand; "
         "name a folder of such images with --proof-data"
     )
-
-
-def _own(card: ModelCard) -> Path | None:
-    data = card.recipe.get("data")
-    path = data.get("path") if isinstance(data, dict) else None
-    return Path(path) if path and Path(path).exists() else None
 
 
 def _labelled(card: ModelCard, path: Path, subset: str) -> ProofData | None:

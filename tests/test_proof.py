@@ -13,7 +13,7 @@ import pytest
 import torch
 from exporting import a_checkpoint, exports, quick, save_checkpoint, small_images
 
-from wsol_deploy import runtime
+from wsol_deploy import runs, runtime
 from wsol_deploy.artifacts import Format, read_card
 from wsol_deploy.datasets import synthetic
 from wsol_deploy.errors import DataError, ProofFailed
@@ -120,7 +120,7 @@ def test_the_proof_is_on_odd_sizes_and_batches_too() -> None:
             return self.inner.run(batch)
 
     artifact = runtime.load(exports()["onnx"].path, device="cpu")
-    data = proof_data.validation(artifact.card, small_images())
+    data = proof_data.validation(artifact.card, artifact.path, small_images())
     reference = runtime.load(a_checkpoint(), device="cpu")
     prove(Watched(reference), artifact, data, LIMITS["float32"], {})  # type: ignore[arg-type]
     assert seen == [(1, 48, 64), (1, 56, 40), (1, 64, 72), (1, 32, 32), (2, 127, 191), (3, 64, 72)]
@@ -128,8 +128,8 @@ def test_the_proof_is_on_odd_sizes_and_batches_too() -> None:
 
 def test_labelled_images_give_the_metrics_of_both(tmp_path: Path) -> None:
     data = synthetic.generate(tmp_path / "data", size=64, train=8, valid=4, test=4)
-    recipe = {"data": {"path": str(data.root), "split": "official"}}
-    checkpoint = save_checkpoint(tmp_path / "best.safetensors", recipe=recipe)
+    checkpoint = save_checkpoint(tmp_path / "best.safetensors", {"data": {"split": "official"}})
+    runs.remember_data(tmp_path, data.root)
     (done,) = export_model(checkpoint, ["torchscript"])
     proof = done.proof
     assert "valid images" in proof.data and proof.data.startswith("4 of")
@@ -137,6 +137,7 @@ def test_labelled_images_give_the_metrics_of_both(tmp_path: Path) -> None:
     assert proof.metrics["artifact"] == pytest.approx(proof.metrics["pytorch"], abs=0.01)
     card = read_card(done.path)
     assert card.proof is not None and card.proof["metrics"] == proof.metrics
+    assert str(tmp_path) not in card.to_json(), "where the data lies stays at home"
 
 
 def test_a_folder_without_images_proves_nothing(tmp_path: Path) -> None:

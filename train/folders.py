@@ -17,7 +17,7 @@ from wsol_deploy.train.recipe_file import load_recipe, parse, to_toml
 from wsol_deploy.train.state import FILE as STATE
 
 RECIPE = "recipe.toml"
-OURS = (RECIPE, runs.BEST, runs.LAST, STATE, METRICS, TENSORBOARD, runs.EXPORT_FOLDER)
+OURS = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, METRICS, TENSORBOARD, runs.EXPORT_FOLDER)
 LENGTHS = ("optim.epochs", "training.max_steps")
 
 

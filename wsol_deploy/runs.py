@@ -1,7 +1,8 @@
 """Where runs live and which file a name means.
 
 A run is a folder: best.safetensors, last.safetensors, metrics.csv, recipe.toml, and
-export/model.{onnx,torchscript,pt2} with proof.json once exported.
+export/model.{onnx,torchscript,pt2} with proof.json once exported. data.txt says where the
+training's data lies: it stays beside the checkpoints and out of every artifact.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from wsol_deploy.errors import ArtifactError
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+DATA = "data.txt"
 EXPORT_FOLDER = "export"
 ARTIFACTS = ("model.onnx", "model.torchscript", "model.pt2")
 
@@ -65,3 +67,17 @@ def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -
         if candidate.is_file():
             return candidate
     raise ArtifactError(f"{place}: no model in it; expected {BEST} or {EXPORT_FOLDER}/model.onnx")
+
+
+def remember_data(folder: Path, data: Path) -> None:
+    """Note in a run where its training's data lies."""
+    (folder / DATA).write_text(f"{data.resolve()}\n", "utf-8")
+
+
+def data_of(model: Path) -> Path | None:
+    """Where the data lies that a run's checkpoint or artifact was trained on, if it still does."""
+    for folder in model.resolve().parents[:2]:
+        if (folder / DATA).is_file():
+            data = Path((folder / DATA).read_text("utf-8").rstrip("\n"))
+            return data if data.exists() else None
+    return None

@@ -76,6 +76,7 @@ def train(
     except ImportError as error:
         raise MissingExtra("Training", "train") from error
     from wsol_deploy.batch.interrupt import interruptible
+    from wsol_deploy.runs import remember_data
     from wsol_deploy.runtime.devices import resolve as resolve_device
     from wsol_deploy.train.world import join
 
@@ -96,6 +97,7 @@ def train(
         dataset = _open(data, chosen)
         if world.leads:
             folders.prepare(folder, chosen, resume=resume, overwrite=overwrite)
+            remember_data(folder, data)
         world.wait()
         _announce(folder, chosen, dataset, str(world.device), quiet or not world.leads)
         outcome = run_training(chosen, dataset, folder, world=world, stop=asked.is_set, quiet=quiet)
