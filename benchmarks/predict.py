@@ -126,10 +126,10 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
             pairs = list(zip(times["bare session"], spent, strict=True))
             share = statistics.median(bare[0] / own[0] for bare, own in pairs)
             rate = len(links) / statistics.median(wall for wall, _ in spent)
-            load = statistics.median(processors for _, processors in spent) / len(links)
+            effort = statistics.median(processors for _, processors in spent) / len(links)
             print(
                 f"{name:14s} {rate:8.2f} images/s {share:6.3f} of the bare session"
-                f" {load * 1000:7.1f} ms of processor an image"
+                f" {effort * 1000:7.1f} ms of processor an image"
             )
 
 
