@@ -16,7 +16,7 @@ from wsol_deploy.demo.speech import sentence
 from wsol_deploy.demo.uploads import MB
 
 COLUMNS = ["Picture", "Label", "Score %", "Foreground %", "Regions", "Look again"]
-KINDS = ["str", "str", "number", "number", "number", "str"]
+KINDS: list[Any] = ["str", "str", "number", "number", "number", "str"]
 
 
 class BatchTab:

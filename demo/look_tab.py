@@ -24,7 +24,7 @@ FETCH = (
     "(file) => { const link = document.createElement('a'); link.href = file.url;"
     " link.download = file.orig_name; document.body.append(link); link.click(); link.remove(); }"
 )
-DRAW = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+DRAW: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 RUN: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "api_visibility": "private"}
 
 
@@ -120,8 +120,8 @@ class LookTab:
             control.input(
                 self._say(self._draw), self._controls, drawn, trigger_mode="always_last", **DRAW
             )
-        for control in (self._class, self._boxes):
-            control.input(self._say(self._draw), self._controls, drawn, **DRAW)
+        for other in (self._class, self._boxes):
+            other.input(self._say(self._draw), self._controls, drawn, **DRAW)
         self._view.input(
             self._say(self._turn), self._controls, [*drawn, self._opacity, self._class], **DRAW
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from wsol_deploy.batch.writers import FILE_WRITERS
 from wsol_deploy.demo.sessions import Session
@@ -30,11 +31,11 @@ def write(session: Session, kind: str, threshold: float, opacity: float) -> Path
     if kind not in TITLES:
         raise UsageError(f"no download {kind!r}; known: {', '.join(TITLES)}")
     look = session.current()
+    content: Any
     if kind == "json":
         content = (json.dumps(look.report(threshold), indent=2) + "\n").encode()
     elif kind == "overlay":
         content = render.png(look.overlay(threshold, opacity))
     else:
         (_, content), *_ = FILE_WRITERS[kind](Path()).files(look.page(threshold))
-        assert isinstance(content, bytes)
     return session.show(content, f"{Path(look.name).stem}{SUFFIXES[kind]}")

@@ -81,7 +81,7 @@ class Sessions:
         idle: seconds after which an unused session ends.
     """
 
-    def __init__(self, root: Path, memory: int = 1_500_000_000, idle: float = 3600) -> None:
+    def __init__(self, root: Path, memory: int = 1_000_000_000, idle: float = 3600) -> None:
         self._root = root
         self._memory = memory
         self._idle = idle

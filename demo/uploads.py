@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -197,7 +197,7 @@ def _check_directory(archive: Path) -> None:
         raise DataError(f"{archive.name} lists far more files than this page takes")
 
 
-def _copy(source: BinaryIO | zipfile.ZipExtFile, sink: BinaryIO, room: int, archive: str) -> int:
+def _copy(source: IO[bytes], sink: BinaryIO, room: int, archive: str) -> int:
     used = 0
     while chunk := source.read(CHUNK):
         used += len(chunk)

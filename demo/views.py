@@ -5,6 +5,8 @@ Colours equal values: one fixed scale from 0 to 1, never stretched to the pictur
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -61,7 +63,7 @@ def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -
     width = max(1, round(min(mask.shape) / 300))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     inside = mask.astype(np.uint8)
-    border = {"borderType": cv2.BORDER_REPLICATE}
+    border: Any = {"borderType": cv2.BORDER_REPLICATE}
     light = inside - cv2.erode(inside, disc, **border)
     dark = cv2.dilate(inside, disc, **border) - inside
     picture = cv2.copyTo(np.full_like(picture, 255), light, picture)

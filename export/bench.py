@@ -105,7 +105,8 @@ def model_files(models: Sequence[str]) -> list[Path]:
         ArtifactError: nothing of that name.
     """
     found: list[Path] = []
-    for model in models or [None]:
+    wanted: Sequence[str | None] = models or [None]
+    for model in wanted:
         first = runs.resolve(model, want="checkpoint")
         found.append(first)
         if model is None or not Path(model).is_file():

@@ -55,7 +55,8 @@ def _pairs(model: DeployedModel) -> dict[nn.BatchNorm2d, nn.Conv2d]:
 
 def _what_else(norm: nn.BatchNorm2d) -> nn.Module:
     """What a normalisation does besides: timm's have an activation of their own."""
-    return norm.act if isinstance(getattr(norm, "act", None), nn.Module) else nn.Identity()
+    act = getattr(norm, "act", None)
+    return act if isinstance(act, nn.Module) else nn.Identity()
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

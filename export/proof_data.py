@@ -128,7 +128,7 @@ def _synthetic() -> ProofData:
     rng = np.random.default_rng(SEED)
     drawn = [render(rng, grade, SYNTHETIC_SIZE)[0] for grade in ("benign", "malignant")]
     turned = [np.ascontiguousarray(np.rot90(pixels, k)) for k in range(3) for pixels in drawn]
-    pictures = [Picture(f"synthetic {at}", lambda x=x: x) for at, x in enumerate(turned)]
+    pictures = [Picture(f"synthetic {at}", partial(np.asarray, x)) for at, x in enumerate(turned)]
     return ProofData(f"{len(pictures)} synthetic micrographs", tuple(pictures[:SYNTHETIC]))
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from wsol_deploy import images
 from wsol_deploy.card import MIN_SIDE
-from wsol_deploy.datasets.base import Sample
 from wsol_deploy.errors import DataError, ImageError
 from wsol_deploy.evaluation import evaluate
 from wsol_deploy.export.proof import TITLES, Limits, Proof
@@ -64,7 +64,7 @@ def measure(predictor: Predictor, data: ProofData) -> dict[str, float]:
     if not data.classes:
         return {}
 
-    def predictions() -> Iterator[tuple[Sample, Prediction]]:
+    def predictions() -> Iterator[tuple[Any, Prediction]]:
         for picture in data.pictures:
             try:
                 prediction = predictor.predict(picture.read())
@@ -83,7 +83,7 @@ class _Comparison:
         self.reference, self.artifact, self.proof = reference, artifact, proof
         self.largest: list[tuple[str, np.ndarray]] = []
 
-    def singles(self, data: ProofData) -> Iterator[tuple[Sample, Prediction]]:
+    def singles(self, data: ProofData) -> Iterator[tuple[Any, Prediction]]:
         """Every image as it is; yields what the artifact says of it."""
         for picture in data.pictures:
             try:

@@ -32,7 +32,7 @@ def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> 
         rows = rows[::-1]
     patch = image[rows[:, None], columns[None, :]]
     if recipe.rotate:
-        patch = np.rot90(patch, rng.integers(4))
+        patch = np.rot90(patch, int(rng.integers(4)))
     tensor = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
     return _jitter(tensor, recipe, rng)
 

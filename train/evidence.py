@@ -47,7 +47,7 @@ def local_cross_entropy(class_maps: Tensor, labels: Tensor) -> Tensor:
         n: the mean over locations; a location astride an edge has each label by its share.
     """
     share = F.one_hot(labels, class_maps.shape[1]).permute(0, 3, 1, 2).to(class_maps.dtype)
-    share = F.adaptive_avg_pool2d(share, class_maps.shape[2:])
+    share = F.adaptive_avg_pool2d(share, (class_maps.shape[2], class_maps.shape[3]))
     return -(share * F.log_softmax(class_maps, dim=1)).sum(dim=1).mean(dim=(1, 2))
 
 

@@ -24,7 +24,8 @@ from wsol_deploy.train.recipe import DataRecipe
 
 CACHE_LIMIT = 8 << 30
 AHEAD = 3
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Batch(NamedTuple):

@@ -16,7 +16,7 @@ import torch
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard import summary
 
 from wsol_deploy import images
@@ -95,9 +95,7 @@ class Board:
             if name not in ("epoch", "step") and value is not None:
                 self._add(row["step"], summary.scalar(name, value))
 
-    def show(
-        self, network: nn.Module, pixels: Callable[[Tensor], Tensor], epoch: int, step: int
-    ) -> None:
+    def show(self, network: Any, pixels: Callable[[Tensor], Tensor], epoch: int, step: int) -> None:
         """Draw image and mask side by side, in some of the epochs.
 
         Args:
@@ -122,7 +120,7 @@ class Board:
 
 @torch.inference_mode()
 def _side_by_side(
-    network: nn.Module, pixels: Callable[[Tensor], Tensor], image: np.ndarray
+    network: Any, pixels: Callable[[Tensor], Tensor], image: np.ndarray
 ) -> np.ndarray:
     training = network.training
     network.eval()

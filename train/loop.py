@@ -200,7 +200,7 @@ class _Run:
 
 def _network(recipe: Recipe, classes: int, world: World) -> nn.Module:
     torch.manual_seed(recipe.training.seed)
-    network: nn.Module = build(recipe.model, classes)
+    network: Any = build(recipe.model, classes)
     network.to(world.device)
     if recipe.training.channels_last:
         network.to(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Updater:
         world: the processes whose gradients are summed.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, world: World) -> None:
+    def __init__(self, network: Any, recipe: Recipe, world: World) -> None:
         self.network, self.recipe, self.world = network, recipe, world
         self.parameters = [one for one in network.parameters() if one.requires_grad]
         self.optimizer = _optimizer(network, recipe)
@@ -148,7 +149,7 @@ class Updater:
         return torch.autocast(self.world.device.type, self.dtype, enabled=enabled)
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(network: Any, recipe: Recipe) -> torch.optim.Optimizer:
     optim = recipe.optim
     backbone = list(network.backbone.parameters())
     known = {id(one) for one in backbone}

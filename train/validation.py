@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsol_deploy.train.loader import Batch
 from wsol_deploy.train.world import World
@@ -29,7 +30,7 @@ class Score:
 
 @torch.inference_mode()
 def validate(
-    network: nn.Module,
+    network: Any,
     batches: Iterable[Batch],
     pixels: Callable[[Tensor], Tensor],
     world: World,

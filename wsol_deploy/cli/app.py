@@ -14,8 +14,9 @@ from wsol_deploy.cli.options import state
 from wsol_deploy.errors import WsolError
 
 COMMANDS = (
-    "train", "evaluate", "export", "predict", "demo", "info", "benchmark", "reproduce", "quickstart",
-)  # fmt: skip
+    *("quickstart", "train", "evaluate", "export", "reproduce"),
+    *("predict", "demo", "info", "benchmark"),
+)
 INTERRUPTED = 130
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ class Stages(nn.Module):
 class TimmStages(nn.Module):
     """A timm model's last map at each stride."""
 
-    def __init__(self, net: nn.Module, deepest: int) -> None:
+    def __init__(self, net: Any, deepest: int) -> None:
         super().__init__()
         last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
         wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
@@ -120,7 +120,7 @@ def build(
     return Backbone(TimmStages(net, deepest), mean, std)
 
 
-def _torchvision(name: str, weights: str) -> nn.Module:
+def _torchvision(name: str, weights: str) -> Any:
     import torchvision
 
     create = getattr(torchvision.models, name)
@@ -132,7 +132,7 @@ def _torchvision(name: str, weights: str) -> nn.Module:
     return net
 
 
-def _timm(name: str, weights: str, output_stride: int) -> nn.Module:
+def _timm(name: str, weights: str, output_stride: int) -> Any:
     import timm
 
     if not timm.is_model(name):
@@ -140,7 +140,7 @@ def _timm(name: str, weights: str, output_stride: int) -> nn.Module:
         own = ", ".join((*RESNETS, "mobilenet_v2", LITE))
         such = f" such as {', '.join(near)}" if near else ""
         raise UsageError(f"backbone {name!r} is unknown; choose {own}, or a timm model{such}")
-    options: dict[str, int | bool] = {} if output_stride == 32 else {"output_stride": output_stride}
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     if "vit" in name or "deit" in name:
         options = {"dynamic_img_size": True, "dynamic_img_pad": True}
     pretrained = weights == "imagenet" and name != LITE
@@ -160,7 +160,7 @@ def _timm(name: str, weights: str, output_stride: int) -> nn.Module:
     return net
 
 
-def _download(create: Callable[[], nn.Module]) -> nn.Module:
+def _download(create: Callable[[], Any]) -> Any:
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         return create()
@@ -236,7 +236,7 @@ def _some(keys: list[str]) -> str:
     return f" ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else ""
 
 
-def _cut(net: nn.Module) -> list[nn.Module]:
+def _cut(net: Any) -> list[nn.Module]:
     if hasattr(net, "layer4"):
         stem = (net.conv1, net.bn1, net.relu, net.maxpool)
         return [nn.Sequential(*stem, net.layer1), net.layer2, net.layer3, net.layer4]

@@ -27,6 +27,9 @@ class ModelConfig(BaseModel):
         hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
         alignment: how maps are laid over the image: `corners` as in the paper's code, or `stride`,
             which keeps each cell on the pixels it was computed from.
+        reflect: pixels of reflected border the localizer sees at inference; a multiple of 16.
+        rescale: of T before Eq. 11: min-max of each `image`, or of the `running` mean of the
+            training images' ranges, so that an image with little evidence gets a small mask.
         contrast: class maps less their mean over classes, so that what all classes share is 0.
         classifier_scale: the classifier sees the masked image at this scale.
     """
@@ -50,3 +53,5 @@ class ModelConfig(BaseModel):
     hidden: int = Field(default=0, ge=0)
     contrast: bool = False
     alignment: Literal["corners", "stride"] = "corners"
+    reflect: int = Field(default=0, ge=0, multiple_of=16)
+    rescale: Literal["image", "running"] = "image"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ class DeployedModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, wanted: Sequence[str] | None = None) -> None:
+    def __init__(self, network: Any, wanted: Sequence[str] | None = None) -> None:
         super().__init__()
         self.network = network
         self.names = tuple(n for n in network.outputs if wanted is None or n in wanted)

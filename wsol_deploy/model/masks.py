@@ -21,22 +21,25 @@ def decidability(class_maps: Tensor, posterior: Tensor) -> Tensor:
     return (posterior[:, :, None, None] * class_maps).sum(dim=1, keepdim=True)
 
 
-def rescale(maps: Tensor) -> Tensor:
-    """Min-max to [0, 1], each image by itself; a constant map becomes zeros."""
-    low = maps.amin(dim=(2, 3), keepdim=True)
-    high = maps.amax(dim=(2, 3), keepdim=True)
-    return (maps - low) / (high - low).clamp(min=SMALLEST_RANGE)
+def ranges(t: Tensor) -> tuple[Tensor, Tensor]:
+    """Lowest and highest value of each image: n x 1 x 1 x 1 both."""
+    return t.amin(dim=(2, 3), keepdim=True), t.amax(dim=(2, 3), keepdim=True)
+
+
+def rescale(t: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """T with `low` brought to 0 and `high` to 1; an empty range gives zeros, not NaN."""
+    return (t - low) / (high - low).clamp(min=SMALLEST_RANGE)
 
 
 def soft_mask(t: Tensor, omega: float, sigma_prime: float) -> Tensor:
-    """R+ of Eq. 11: T upsampled to the image, rescaled, pseudo-thresholded.
+    """R+ of Eq. 11: the pseudo-threshold.
 
     Args:
-        t: T at the image's size, N x 1 x H x W.
+        t: T at the image's size, rescaled, N x 1 x H x W.
         omega: slope of the sigmoid.
         sigma_prime: its centre, in [0, 1].
 
     Returns:
         N x 1 x H x W in [0, 1].
     """
-    return torch.sigmoid(omega * (rescale(t) - sigma_prime))
+    return torch.sigmoid(omega * (t - sigma_prime))

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
-from wsol_deploy.model.masks import decidability, soft_mask
+from wsol_deploy.model.masks import decidability, ranges, rescale, soft_mask
 from wsol_deploy.model.pooling import WildcatHead, WildcatPooling, posterior
-from wsol_deploy.model.resampling import bilinear, scaled, upsample
+from wsol_deploy.model.resampling import bilinear, reflected, scaled, upsample
+
+MOMENTUM = 0.05
 
 
 class Localization(NamedTuple):
@@ -28,6 +30,8 @@ class MinMaxNetwork(nn.Module):
     Inputs are normalised images, N x 3 x H x W, so that a masked pixel is mid-grey.
     """
 
+    low: Tensor
+    high: Tensor
     outputs = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
@@ -37,6 +41,9 @@ class MinMaxNetwork(nn.Module):
         channels = sum(backbone.channels[-config.depths :])
         self.localizer = _head(channels, classes, config)
         self.classifier = _head(channels, classes, config)
+        if config.rescale == "running":
+            self.register_buffer("low", torch.zeros(()))
+            self.register_buffer("high", torch.ones(()))
 
     batch_norm_frozen = False
 
@@ -67,13 +74,29 @@ class MinMaxNetwork(nn.Module):
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
-        return Localization(*self.localizer(self.features(x)))
+        border = 0 if self.training else self.config.reflect
+        features = self.features(reflected(x, border))
+        cells = border // self.stride
+        if cells:
+            features = features[:, :, cells:-cells, cells:-cells]
+        return Localization(*self.localizer(features))
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+ (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
         t = decidability(found.class_maps, posterior(found.logits))
-        laid = self._lay(t, size, self.stride)
-        return soft_mask(laid, self.config.omega, self.config.sigma_prime)
+        t = self._lay(t, size, self.stride)
+        low, high = ranges(t)
+        if self.config.rescale == "running":
+            low, high = self._running(low, high)
+        return soft_mask(rescale(t, low, high), self.config.omega, self.config.sigma_prime)
+
+    @torch.no_grad()
+    def _running(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The running means of the ranges, updated in training."""
+        if self.training:
+            self.low.lerp_(low.float().mean(), MOMENTUM)
+            self.high.lerp_(high.float().mean(), MOMENTUM)
+        return self.low, self.high
 
     @property
     def stride(self) -> int:

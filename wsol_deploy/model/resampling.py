@@ -47,6 +47,20 @@ def upsample(x: Tensor, size: tuple[int, int], stride: float) -> Tensor:
     return _tent(x.shape[2], size[0], stride, x) @ x @ _tent(x.shape[3], size[1], stride, x).T
 
 
+def reflected(x: Tensor, border: int) -> Tensor:
+    """The image with reflected borders, laid on in steps so that small images can have them.
+
+    Args:
+        x: N x C x H x W, H and W from 17 up.
+        border: pixels a side.
+    """
+    while border:
+        step = min(border, 16)
+        x = F.pad(x, (step, step, step, step), mode="reflect")
+        border -= step
+    return x
+
+
 def _tent(source: int, target: int, stride: float, like: Tensor) -> Tensor:
     cells = torch.arange(source, device=like.device, dtype=torch.float32)
     pixels = torch.arange(target, device=like.device, dtype=torch.float32)
@@ -62,12 +76,12 @@ def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 class _Bilinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.sizes = (tuple(x.shape[2:]), size)
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (h, w), (height, width) = ctx.sizes
         rows = interpolation_matrix(h, height, gradient)
         columns = interpolation_matrix(w, width, gradient)
