@@ -70,7 +70,8 @@ def training_step(
     localizer_loss = x.new_zeros(())
     passes = 0
     for t in range(erasing.u + 1):
-        found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
+        with torch.set_grad_enabled(attached or weights.localizer > 0):
+            found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
         loss = losses.cross_entropy(found.logits, labels[running])
         if t == 0:
             first_loss, correct = loss.detach(), found.logits.argmax(1) == labels
@@ -80,7 +81,8 @@ def training_step(
         )  # fmt: skip
         trusted = psi > 0
         counted = (loss if t == 0 else loss[trusted]).sum() / n
-        add(weights.localizer * counted)
+        if counted.requires_grad:
+            add(weights.localizer * counted)
         localizer_loss = localizer_loss + counted.detach()
         passes += len(running)
         with torch.set_grad_enabled(attached):

@@ -138,6 +138,7 @@ class Updater:
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.optim.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.world.average_buffers(self.network)
         if self.average is not None:
             _follow(self.average, self.network, self.recipe.training.ema)
 

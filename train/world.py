@@ -53,6 +53,23 @@ class World(Share):
             for tensor in network.state_dict().values():
                 distributed.broadcast(tensor, src=0)
 
+    def average_buffers(self, network: nn.Module) -> None:
+        """Make the running statistics of each process their mean; frozen ones are left alone."""
+        running = [
+            buffer
+            for module in network.modules()
+            if module.training
+            for buffer in module.buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+        if self.size == 1 or not running:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in running])
+        distributed.all_reduce(flat)
+        means = (flat / self.size).split([buffer.numel() for buffer in running])
+        for buffer, mean in zip(running, means, strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
     def agree(self, text: str) -> str:
         """The leader's text, in every process."""
         if self.size == 1:
