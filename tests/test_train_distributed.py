@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from training import tiny_recipe, write_images
 
@@ -17,6 +18,7 @@ from wsol_deploy.train.finish import calibrate_checkpoint
 from wsol_deploy.train.loop import train
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import to_toml
+from wsol_deploy.train.world import World
 
 WSOL = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
 TORCHRUN = [
@@ -65,3 +67,38 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
         assert [float(row[column]) for row in one] == pytest.approx(
             [float(row[column]) for row in two], abs=1e-5
         )
+
+
+def meet(rank: int, place: str) -> None:
+    """What each of two processes does; an assertion that fails ends the test."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{place}", rank=rank, world_size=2
+    )
+    world = World(rank, 2)
+    assert world.sum([rank, 1.0]) == [1.0, 2.0]
+    assert world.agree(f"said by {rank}") == "said by 0"
+
+    some, everywhere, nowhere = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    everywhere.grad = torch.tensor([rank, 2.0])
+    some.grad = torch.ones(2) if rank else None
+    world.sum_gradients([some, everywhere, nowhere])
+    assert some.grad is not None
+    assert everywhere.grad.tolist() == [1.0, 4.0]
+    assert some.grad.tolist() == [1.0, 1.0]
+    assert nowhere.grad is None
+
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.BatchNorm1d(1))
+    network[1].eval()
+    for layer in network:
+        layer.running_mean.fill_(rank)
+    world.average_buffers(network)
+    assert network[0].running_mean.item() == 0.5
+    assert network[1].running_mean.item() == rank, "frozen"
+
+    world.broadcast(network)
+    assert network[1].running_mean.item() == 0
+
+
+@pytest.mark.slow
+def test_exchanges_between_two_processes(tmp_path):
+    torch.multiprocessing.spawn(meet, (str(tmp_path / "meeting"),), nprocs=2)
