@@ -14,7 +14,7 @@ from wsol_deploy.cli.options import state
 from wsol_deploy.errors import WsolError
 
 COMMANDS = (
-    *("quickstart", "train", "evaluate", "export", "reproduce"),
+    *("quickstart", "train", "evaluate", "export"),
     *("predict", "demo", "info", "benchmark"),
 )
 INTERRUPTED = 130

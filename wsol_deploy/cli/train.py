@@ -31,9 +31,6 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A recipe's key=value, as in optim.lr=0.01; repeatable."),
     ] = None,
-    method: Annotated[
-        str | None, typer.Option(help="minmax, or another row of the paper's Table 1.")
-    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(help="resnet18, mobilenet_v2, efficientnet_lite0, any timm model, ..."),
@@ -81,7 +78,7 @@ def train(
     from wsol_deploy.train.world import join
 
     flags: Flag = {
-        "model.method": method, "model.backbone": backbone, "model.weights": weights,
+        "model.backbone": backbone, "model.weights": weights,
         "data.split": split, "data.group_column": group_column, "optim.epochs": epochs,
         "optim.batch_size": batch_size, "training.max_steps": max_steps, "training.seed": seed,
     }  # fmt: skip
@@ -109,8 +106,9 @@ def train(
 
 def _open(data: Path, recipe: Recipe) -> Dataset:
     from wsol_deploy.datasets import open_dataset
+    from wsol_deploy.train.finish import check_masks
 
-    return open_dataset(
+    dataset = open_dataset(
         data,
         split=recipe.data.split,
         seed=recipe.training.seed,
@@ -118,6 +116,8 @@ def _open(data: Path, recipe: Recipe) -> Dataset:
         valid_fraction=recipe.data.valid_fraction,
         test_fraction=recipe.data.test_fraction,
     )
+    check_masks(dataset)
+    return dataset
 
 
 def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet: bool) -> None:

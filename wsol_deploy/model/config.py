@@ -6,14 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Method = Literal["minmax", "cam-avg", "cam-max", "cam-lse", "wildcat", "deep-mil", "unet"]
+Method = Literal["minmax"]
 
 
 class ModelConfig(BaseModel):
     """A network's make. Defaults are the paper's (B.2).
 
     Attributes:
-        method: `minmax`, or another row of Table 1.
+        method: `minmax`, the paper's own.
         backbone: shared by localizer and classifier.
         weights: the backbone's start: `imagenet`, `none`, or a file.
         output_stride: of the map that is pooled: 32, 16 or 8.
