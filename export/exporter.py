@@ -22,6 +22,7 @@ from wsol_deploy.export.describe import describe
 from wsol_deploy.export.options import Options
 from wsol_deploy.export.proof import LIMITS, Proof
 from wsol_deploy.export.prove import measure, prove
+from wsol_deploy.export.reference import reference
 from wsol_deploy.runs import EXPORT_FOLDER
 
 if TYPE_CHECKING:
@@ -113,8 +114,8 @@ def _open(checkpoint: Path, options: Options) -> _Source:
     card = read_card(checkpoint)
     data = proof_data.validation(card, checkpoint, options.proof_data)
     logger.info("the proof's images: %s", data.name)
-    reference = runtime.load(checkpoint, device="cpu")
-    metrics = measure(reference, data)
+    eager = reference(checkpoint)
+    metrics = measure(eager, data)
     described = describe(
         card,
         network.names,
@@ -124,7 +125,7 @@ def _open(checkpoint: Path, options: Options) -> _Source:
     )
     if options.precision == "float16":
         graph = halve(graph)
-    return _Source(network, graph, described, options, reference, data, metrics)
+    return _Source(network, graph, described, options, eager, data, metrics)
 
 
 def _export(source: _Source, kind: Format, aside: Path, target: Path) -> Exported:
