@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 from training import tiny_recipe, write_images
@@ -69,7 +71,7 @@ def test_a_run_and_what_is_in_it(wsol, data, recipe, tmp_path, monkeypatch):
     assert folder.name.endswith(f"-minmax-{data.name}")
     assert {path.name for path in folder.iterdir()} == {
         "best.safetensors", "last.safetensors", "state.safetensors", "metrics.csv", "recipe.toml",
-        "tensorboard",
+        "tensorboard", "data.txt",
     }  # fmt: skip
     assert "epoch 1/1" in err
     assert "validation, 4 images: error" in err
@@ -242,16 +244,24 @@ def broken_image(root: Path) -> Path:
     return root
 
 
+def mask_of_another_size(root: Path) -> Path:
+    write_images(root)
+    path = sorted((root / "masks" / "valid" / "disc").iterdir())[0]
+    cv2.imwrite(str(path), np.zeros((10, 10), np.uint8))
+    return root
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (mask_of_another_size, "another size than its image"),
         (one_class, "only one class (disc)"),
         (empty, "the folder is empty"),
         (no_data, "a folder per class"),
         (broken_image, "repair it or take it out"),
         (lambda root: root, "no such file or folder"),
     ],
-    ids=["one-class", "empty", "no-data", "broken-image", "missing"],
+    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "missing"],
 )
 def test_bad_data_is_one_line_and_leaves_no_checkpoint(wsol, recipe, tmp_path, make, words):
     folder = tmp_path / "run"

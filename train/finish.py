@@ -1,14 +1,31 @@
-"""After the last epoch: the threshold, the trust limits and the metrics of the best checkpoint."""
+"""Validation masks: checked before a training; after it the best checkpoint is fitted to them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from wsol_deploy import images
 from wsol_deploy.card import ModelCard
 from wsol_deploy.datasets.base import Dataset
+from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation import calibrate, evaluate
 from wsol_deploy.evaluation.run import Predictions, open_model
 from wsol_deploy.model import checkpoint
+
+
+def check_masks(dataset: Dataset) -> None:
+    """Refuse before the training what would stop the calibration after it.
+
+    Raises:
+        DataError: a validation mask is of another size than its image.
+        ImageError: an image or a mask cannot be read.
+    """
+    for sample in dataset.subset("valid").samples:
+        if sample.mask is not None and images.size(sample.mask) != images.size(sample.image):
+            raise DataError(
+                f"{sample.mask}: is of another size than its image {sample.name}; scale it to the "
+                "image's size, or take it away: training needs no masks"
+            )
 
 
 def calibrate_checkpoint(path: Path, dataset: Dataset, device: str) -> ModelCard:

@@ -123,7 +123,8 @@ class Updater:
             share = len(batch.labels) / images
 
             def backward(loss: Tensor, share: float = share) -> None:
-                self.scaler.scale(loss * share).backward()
+                with torch.autocast(self.world.device.type, enabled=False):
+                    self.scaler.scale(loss * share).backward()
 
             x, labels = self.pixels(batch.x), batch.labels.to(self.world.device)
             with self._autocast():
