@@ -10,12 +10,14 @@ from wsol_deploy.model.deploy import DeployedModel
 
 
 class HalfBackbone(nn.Module):
-    """A backbone in fp16 between float32 neighbours."""
+    """A backbone in fp16 between float32 neighbours, with the attributes of the backbone."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
         self.half_precision = backbone.half()
-        self.mean, self.std = backbone.mean, backbone.std
+        for name, value in vars(backbone).items():
+            if not name.startswith("_") and name != "training":
+                setattr(self, name, value)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Feature maps, float32, of N x 3 x H x W, float32."""

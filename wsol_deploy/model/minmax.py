@@ -12,7 +12,7 @@ from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.masks import decidability, ranges, rescale, soft_mask
 from wsol_deploy.model.pooling import WildcatHead, WildcatPooling, posterior
-from wsol_deploy.model.resampling import bilinear, reflected, scaled, upsample
+from wsol_deploy.model.resampling import bilinear, reflected, scaled, upsample, within
 
 MOMENTUM = 0.05
 
@@ -76,9 +76,8 @@ class MinMaxNetwork(nn.Module):
         """M's forward: class maps and scores of the image."""
         border = 0 if self.training else self.config.reflect
         features = self.features(reflected(x, border))
-        cells = border // self.stride
-        if cells:
-            features = features[:, :, cells:-cells, cells:-cells]
+        if border:
+            features = within(features, (x.shape[2], x.shape[3]), self.stride, border)
         return Localization(*self.localizer(features))
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:

@@ -61,6 +61,20 @@ def reflected(x: Tensor, border: int) -> Tensor:
     return x
 
 
+def within(maps: Tensor, size: tuple[int, int], stride: int, border: int) -> Tensor:
+    """The cells of the image itself, of maps of the image with a border.
+
+    Args:
+        maps: N x C x h x w.
+        size: (H, W) of the image without its border.
+        stride: of the maps; divides `border`.
+    """
+    for dimension, side in zip((2, 3), size, strict=True):
+        cells = torch.arange((side + stride - 1) // stride, device=maps.device)
+        maps = maps.index_select(dimension, cells + border // stride)
+    return maps
+
+
 def _tent(source: int, target: int, stride: float, like: Tensor) -> Tensor:
     cells = torch.arange(source, device=like.device, dtype=torch.float32)
     pixels = torch.arange(target, device=like.device, dtype=torch.float32)
