@@ -10,7 +10,7 @@ from torch import tensor
 from torch.testing import assert_close
 from training import tiny_network
 
-from wsol_deploy.model.masks import decidability, rescale
+from wsol_deploy.model.masks import decidability
 from wsol_deploy.model.minmax import Localization
 from wsol_deploy.model.pooling import posterior
 from wsol_deploy.train.erasing import accumulate, trust
@@ -59,9 +59,11 @@ def test_eq_11_upsamples_rescales_and_thresholds_softly():
 
 
 def test_eq_11_rescales_each_image_by_itself_and_survives_a_constant_map():
-    maps = torch.stack([tensor([[[0.0, 10.0]]]), tensor([[[0.0, 1.0]]]), tensor([[[7.0, 7.0]]])])
-    expected = torch.stack([tensor([[[0.0, 1.0]]])] * 2 + [tensor([[[0.0, 0.0]]])])
-    assert_close(rescale(maps), expected)
+    t = tensor([[0.0, 10.0], [0.0, 1.0], [7.0, 7.0]]).view(3, 1, 1, 2)
+    network = tiny_network(2, omega=8.0, sigma_prime=0.5)
+    mask = network.mask(Localization(t.expand(3, 2, 1, 2), torch.zeros(3, 2)), (1, 2))
+    least, most = 1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4))
+    assert_close(mask[:, 0, 0], tensor([[least, most], [least, most], [least, least]]))
 
 
 def test_eq_12_keeps_the_larger_of_collected_and_trusted():
