@@ -97,6 +97,8 @@ def meet(rank: int, place: str) -> None:
 
     world.broadcast(network)
     assert network[1].running_mean.item() == 0
+    world.wait()
+    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
