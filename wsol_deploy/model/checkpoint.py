@@ -47,6 +47,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(tensors, aside, metadata=metadata)
+        aside.chmod(0o644)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -92,7 +92,7 @@ class MinMaxNetwork(nn.Module):
     @torch.no_grad()
     def _running(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The running means of the ranges, updated in training."""
-        if self.training:
+        if self.training and len(low):
             self.low.lerp_(low.float().mean(), MOMENTUM)
             self.high.lerp_(high.float().mean(), MOMENTUM)
         return self.low, self.high
