@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import ipaddress
 import logging
 import os
+import shutil
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from wsol_deploy.errors import UsageError, WsolError
 logger = logging.getLogger(__name__)
 PREFIX = "wsol-demo-"
 KEPT_SESSIONS = 500
+M_MMAP_THRESHOLD, MMAP_FROM = -3, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,19 @@ def running(options: Options) -> Iterator[str]:
         logger.warning("%s", warning)
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
+        limits = _within(options.limits, folder)
         drawn = examples.gather(
-            options.examples, shelf.cards[shelf.first], folder / "examples", options.limits
+            options.examples, shelf.cards[shelf.first], folder / "examples", limits
         )
         _settle(folder)
+        _give_memory_back()
         from wsol_deploy.demo.app import build
         from wsol_deploy.demo.room import Room
 
-        room = Room(shelf, Sessions(folder), drawn, options.limits)
+        room = Room(shelf, Sessions(folder), drawn, limits)
         page = build(room)
         try:
-            yield _launch(page, folder, options)
+            yield _launch(page, folder, options, limits)
         finally:
             page.close(verbose=False)
 
@@ -130,6 +135,21 @@ def _check_port(host: str, port: int) -> None:
         ) from error
 
 
+def _within(limits: Limits, folder: Path) -> Limits:
+    """The limits, with at most half of what the disk has free."""
+    free = shutil.disk_usage(folder).free
+    return replace(limits, folder_bytes=min(limits.folder_bytes, free // 2))
+
+
+def _give_memory_back() -> None:
+    """Have glibc return pictures to the system as they are dropped; elsewhere do nothing.
+
+    Left alone it comes to keep freed blocks of up to 32 MB, and many users' pictures add up.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_FROM)
+
+
 def _settle(folder: Path) -> None:
     """Gradio reads these when it is imported and when it serves; nothing calls out."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -138,7 +158,7 @@ def _settle(folder: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
-def _launch(page: Any, folder: Path, options: Options) -> str:
+def _launch(page: Any, folder: Path, options: Options, limits: Limits) -> str:
     from starlette.middleware import Middleware
 
     from wsol_deploy.demo.gate import Gate
@@ -153,7 +173,7 @@ def _launch(page: Any, folder: Path, options: Options) -> str:
         share=False,
         quiet=True,
         prevent_thread_lock=True,
-        max_file_size=options.limits.file_bytes,
+        max_file_size=limits.file_bytes,
         footer_links=["api"],
         run_history=False,
         enable_monitoring=False,
@@ -162,13 +182,13 @@ def _launch(page: Any, folder: Path, options: Options) -> str:
         mcp_server=False,
         state_session_capacity=KEPT_SESSIONS,
         app_kwargs={
-            "middleware": [Middleware(Gate, folder=folder, limits=options.limits)],
+            "middleware": [Middleware(Gate, folder=folder, limits=limits)],
             "docs_url": None,
             "redoc_url": None,
         },
         theme=theme(),
         css_paths=[STYLE],
-        js=_script(SCRIPT, options.limits),
+        js=_script(SCRIPT, limits),
     )
     return address
 

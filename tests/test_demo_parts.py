@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from artifacts import make_artifact
 
+import wsol_deploy.demo
 from wsol_deploy.card import Measured, ModelCard
 from wsol_deploy.demo import compare, examples, panels, save, server, views
 from wsol_deploy.demo.gate import Gate
@@ -377,3 +380,18 @@ def test_a_password_may_hold_colons_and_must_be_there() -> None:
     for text in ("ana", "ana:", ":secret"):
         with pytest.raises(UsageError, match="user:password"):
             server.parse_auth(text)
+
+
+def test_the_page_needs_no_torch_and_writes_nothing_beside_itself(model: Path) -> None:
+    room = Path(wsol_deploy.demo.__file__).parent
+    code = (
+        "import sys; from pathlib import Path; from wsol_deploy.demo import app, server, shelf;"
+        f"shelf.Shelf([Path({str(model)!r})], 'cpu');"
+        "found = [n for n in sys.modules if n.split('.')[0] in ('torch', 'onnx')"
+        " or n.startswith(('wsol_deploy.train', 'wsol_deploy.export'))];"
+        "sys.exit(' '.join(found) or 0)"
+    )
+    before = {path.name for path in room.iterdir()}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in room.iterdir()} - before <= {"__pycache__"}
