@@ -17,7 +17,7 @@ from wsol_deploy.demo.uploads import Limits, read_picture
 from wsol_deploy.errors import DataError, ImageError
 
 MOST = 8
-SIZE = 640
+SIZE = 320  # as in the quickstart, so that its model meets the scale it knows
 SEEDS = (11, 23)
 THUMBNAIL = 160
 

@@ -27,14 +27,31 @@
     try { localStorage.setItem("wsol-shade", dark ? "dark" : "light"); } catch { /* private mode */ }
   });
 
-  // Files too large are told of here, before a byte is sent.
-  const complain = (zone, sentence) => {
-    const place = document.querySelector(`#${MESSAGES[zone.id]}`);
+  // What goes wrong before the server is asked, or on the way there, is a sentence in the page too.
+  const complain = (id, sentence) => {
+    const place = document.querySelector(`#${id} .html-container > div`);
     const box = document.createElement("div");
     box.className = "alert";
+    box.dataset.here = "";
     box.setAttribute("role", "alert");
     box.textContent = sentence;
-    (place.querySelector(".prose, .html-container, div") ?? place).replaceChildren(box);
+    place?.replaceChildren(box);
+  };
+  const calmDown = () => document.querySelectorAll(".alert[data-here]").forEach((box) => box.remove());
+  const openTab = () => {
+    const shown = Object.values(MESSAGES).find((id) => {
+      const panel = document.querySelector(`#${id}`)?.closest("[role=tabpanel]");
+      return panel && getComputedStyle(panel).display !== "none";
+    });
+    return shown ?? "look-message";
+  };
+  const takeToasts = () => {
+    for (const toast of document.querySelectorAll("[data-testid=toast-body].error:not([data-taken])")) {
+      toast.dataset.taken = "";
+      const text = toast.querySelector("[data-testid=toast-text]")?.textContent.trim();
+      toast.querySelector("[data-testid=toast-close]")?.click();
+      if (text) complain(openTab(), text.replace(/^HTTP \d+: /, ""));
+    }
   };
   const zoneOf = (target) => {
     const zone = target.closest?.(Object.keys(MESSAGES).map((id) => `#${id}`).join(","));
@@ -42,14 +59,18 @@
   };
   const check = (event, files) => {
     const zone = zoneOf(event.target);
+    if (zone) calmDown();
     const heavy = zone && [...(files ?? [])].find((file) => file.size > FILE_LIMIT);
     if (!heavy) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     const size = Math.round(heavy.size / 1e6);
-    complain(zone, `${heavy.name} has ${size} MB; this page takes files up to ${FILE_LIMIT / 1e6} MB.`);
+    complain(MESSAGES[zone.id], `${heavy.name} has ${size} MB; this page takes files up to ${FILE_LIMIT / 1e6} MB.`);
   };
   document.addEventListener("change", (event) => check(event, event.target.files), true);
+  document.addEventListener("click", (event) => {
+    if (event.isTrusted && event.target.closest("button")) calmDown();
+  }, true);
   document.addEventListener("drop", (event) => check(event, event.dataTransfer?.files), true);
 
   // A picture pasted anywhere goes to the tab that is open.
@@ -90,6 +111,6 @@
     // One name for all radios of a group, so that arrow keys move between them.
     for (const radio of document.querySelectorAll("#look-view input[type=radio]")) radio.name = "view";
   };
-  new MutationObserver(christen).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(() => { christen(); takeToasts(); }).observe(document.body, { childList: true, subtree: true });
   christen();
 }

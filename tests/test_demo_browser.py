@@ -268,6 +268,20 @@ def test_a_file_too_large_is_told_of_before_it_is_sent(tab: Tab, tmp_path: Path)
     assert not [url for url in tab.asked[sent:] if "upload" in url]
 
 
+def test_an_upload_that_is_refused_is_a_sentence_in_the_page(tab: Tab, pictures: Path) -> None:
+    tab.page.route(
+        "**/gradio_api/upload*",
+        lambda route: route.fulfill(status=507, body="There is no room for more files now."),
+    )
+    tab.choose(pictures / "a.png")
+    alert = tab.page.locator("#look-message [role=alert]")
+    sync_api.expect(alert).to_have_text("There is no room for more files now.")
+    sync_api.expect(tab.page.locator("[data-testid=toast-body]")).to_have_count(0)
+    tab.page.unroute("**/gradio_api/upload*")
+    tab.look(pictures / "b.jpg")
+    sync_api.expect(alert).to_have_count(0)
+
+
 def test_batch(tab: Tab, pictures: Path, predicted: Path, tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<html>")
     tab.page.get_by_role("tab", name="Batch").click()
