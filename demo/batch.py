@@ -159,7 +159,7 @@ def _note(progress: Progress, entry: Entry, pictures: Path, output: Path, sessio
     if len(progress.shown) < MOST_SHOWN:
         written = (output / file for kind in SHOWN for file in entry["files"] if kind in file)
         source = next(written, pictures / name)
-        small = views.shrink(images.read(source), views.GALLERY_SIDE)
+        small = views.fit(images.read(source), 1, views.GALLERY_SIDE)
         path = session.place(f"{Path(name).stem}.png")
         path.write_bytes(views.png(small))
         progress.shown.append((path, name))

@@ -87,7 +87,7 @@ class Comparison:
 
     def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both overlays and the disagreement map, as shown: uint8, h x w x 3, RGB."""
-        image = views.shrink(self.image)
+        image = views.fit(self.image)
         small = [
             images.resize(side.mask.astype(np.float32), *image.shape[:2]) > 0.5
             for side in (self.first, self.second)

@@ -128,7 +128,7 @@ def look_at(predictor: Predictor, path: Path, image: np.ndarray) -> Look:
         model=predictor.card.name,
         prediction=replace(prediction, image=image),
         seconds=seconds,
-        image=views.shrink(image),
-        probability=views.shrink(prediction.probability),
+        image=views.fit(image),
+        probability=views.fit(prediction.probability),
         pixel_size=pixel_size(path),
     )

@@ -16,7 +16,7 @@ from wsol_deploy.runtime import Prediction, render
 OVERLAY, SOFT, FOREGROUND = "Overlay", "Soft mask", "Foreground R⁺"
 BACKGROUND, HEAT, PLAIN = "Background R⁻", "Class heat map", "Picture"
 VIEWS = (OVERLAY, SOFT, FOREGROUND, BACKGROUND, HEAT, PLAIN)
-SHOWN_SIDE, GALLERY_SIDE = 1200, 360
+SHOWN_SIDE, LEAST_SIDE, GALLERY_SIDE = 1200, 800, 360
 OPACITY = 0.6
 VEIL = (250, 250, 250)
 ERASED = (124, 116, 104)  # what the network sees as zero
@@ -122,10 +122,14 @@ def png(picture: np.ndarray) -> bytes:
     return _encode(".png", picture, cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
-def shrink(pixels: np.ndarray, side: int = SHOWN_SIDE) -> np.ndarray:
-    """Pixels or values at the size they are shown at: no side longer than `side`."""
+def fit(pixels: np.ndarray, least: int = LEAST_SIDE, most: int = SHOWN_SIDE) -> np.ndarray:
+    """Pixels or values at the size they are shown at: the longer side from `least` to `most`.
+
+    Small pictures are enlarged here, so that lines drawn on them are fine.
+    """
     height, width = pixels.shape[:2]
-    scale = min(1.0, side / max(height, width))
+    longer = max(height, width)
+    scale = min(max(longer, least), most) / longer
     return images.resize(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
 
 

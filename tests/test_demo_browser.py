@@ -154,7 +154,7 @@ def test_fonts_are_loaded_from_here(tab: Tab) -> None:
 
 def test_upload_shows_the_mask_the_label_and_the_trust(tab: Tab, pictures: Path) -> None:
     tab.look(pictures / "a.png")
-    assert tab.pixels().shape == (240, 320, 3)
+    assert tab.pixels().shape == (600, 800, 3)
     verdict = tab.page.inner_text("#look-verdict")
     assert "benign" in verdict and "%" in verdict
     assert "Nothing stands out" in verdict or "Look again" in verdict
@@ -164,7 +164,7 @@ def test_upload_shows_the_mask_the_label_and_the_trust(tab: Tab, pictures: Path)
 
 def test_a_format_the_browser_cannot_show_is_shown(tab: Tab, pictures: Path) -> None:
     tab.look(pictures / "c.tif")
-    assert tab.pixels().shape == (240, 320, 3)
+    assert tab.pixels().shape == (600, 800, 3)
 
 
 def test_the_threshold_slider_changes_pixels_by_keyboard(tab: Tab, pictures: Path) -> None:

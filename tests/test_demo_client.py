@@ -86,7 +86,7 @@ def test_look_says_what_predict_writes(
     report, overlay = look(client, pictures / name)
     assert rows(predicted)[name].items() <= report.items()
     assert report["model"] == "tiny" and report["seconds"] > 0
-    assert cv2.imread(overlay).shape == (140, 180, 3)
+    assert cv2.imread(overlay).shape == (622, 800, 3)
 
 
 @pytest.mark.parametrize(("kind", "place"), [("mask", "masks/{}.png"),
@@ -162,7 +162,7 @@ def test_compare_two_models_with_the_truth(client: Client, pictures: Path, predi
     tiny, other = report["methods"]
     assert tiny["foreground_fraction"] > other["foreground_fraction"]
     assert 0.9 < tiny["f1_plus"] < 1 and report["all_ones"]["f1_minus"] == 0
-    assert cv2.imread(picture).shape == (140, 180, 3)
+    assert cv2.imread(picture).shape == (622, 800, 3)
     without, _ = client.predict(
         handle_file(pictures / "a.png"), "tiny", "tiny", api_name="/compare"
     )

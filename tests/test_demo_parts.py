@@ -124,6 +124,12 @@ def test_a_large_picture_is_shown_reduced_and_saved_whole(shelf: Shelf) -> None:
     assert (look.report(0.5)["width"], look.report(0.5)["height"]) == (2400, 300)
 
 
+def test_a_small_picture_is_shown_enlarged_and_saved_as_it_is(shelf: Shelf) -> None:
+    look = look_at(shelf.predictor(), Path("small.png"), demo_page.blobs(40, 80))
+    assert look.picture(views.OVERLAY, 0.5, 0.6, "benign").shape == (400, 800, 3)
+    assert look.overlay(0.5, 0.6).shape == (40, 80, 3)
+
+
 def test_a_model_without_class_maps_or_labels_still_shows(tmp_path: Path) -> None:
     bare = make_artifact(tmp_path / "bare.onnx", outputs=("mask",))
     predictor = Shelf([bare], device="cpu").predictor()
