@@ -169,7 +169,7 @@ def _convert(source: _Source, kind: Format) -> tuple[formats.Writer, Callable[[]
     batches = _calibration(source)
     logger.info("quantising with %d training images", len(batches))
     quantised = int8.quantise(graph, batches, options.keep_float)
-    return onnx_format.writer(quantised), lambda: int8.advice(graph, quantised, batches)
+    return onnx_format.writer(quantised), lambda: int8.advice(graph, batches)
 
 
 def _calibration(source: _Source) -> list[np.ndarray]:

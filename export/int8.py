@@ -10,19 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
-    qdq_loss_debug,
     quantize_static,
 )
 
 from wsol_deploy.errors import UsageError
+from wsol_deploy.runtime.onnx_outputs import keep_outputs
 
 QUANTISED = ("Conv", "Add", "Clip", "Relu", "MaxPool")
 BACKBONE = "network.backbone"
-PICTURES_COMPARED, LAYERS_NAMED = 3, 5
+PICTURES_COMPARED, BLOCKS_NAMED = 4, 3
 
 
 class _Reader(CalibrationDataReader):
@@ -35,7 +36,10 @@ class _Reader(CalibrationDataReader):
 
 
 def quantise(
-    graph: onnx.ModelProto, batches: Sequence[np.ndarray], keep_float: Sequence[str]
+    graph: onnx.ModelProto,
+    batches: Sequence[np.ndarray],
+    keep_float: Sequence[str] = (),
+    ranges: Path | None = None,
 ) -> onnx.ModelProto:
     """Quantise the backbone; heads, pooling and mask stay in float32.
 
@@ -43,6 +47,7 @@ def quantise(
         graph: float32, batch normalisation merged into the convolutions.
         batches: what the ranges of the activations are taken from: uint8, N x H x W x 3.
         keep_float: names of nodes, or of the modules they come from, that stay in float32.
+        ranges: a file that keeps the ranges from one call to the next.
 
     Raises:
         UsageError: no node has one of those names.
@@ -51,7 +56,9 @@ def quantise(
     for name in keep_float:
         if not any(_of(node.name, name) for node in graph.graph.node):
             raise UsageError(f"--keep-float {name}: no such layer in the ONNX graph")
-    with _files(graph) as (source, target), _quietly():
+    with tempfile.TemporaryDirectory(prefix="wsol-int8-") as folder, _quietly():
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(graph, source)
         quantize_static(
             source,
             target,
@@ -62,44 +69,50 @@ def quantise(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            calibration_cache_path=ranges,
         )
         return onnx.load(target)
 
 
-def advice(
-    graph: onnx.ModelProto, quantised: onnx.ModelProto, batches: Sequence[np.ndarray]
-) -> str:
+def advice(graph: onnx.ModelProto, batches: Sequence[np.ndarray]) -> str:
     """What the user can do about an int8 artifact that lost too much, for the error message."""
-    names = " ".join(f"--keep-float {name}" for name in worst_layers(graph, quantised, batches))
+    names = " ".join(f"--keep-float {name}" for name in worst_layers(graph, batches))
     return f"; try {names}, or keep it all the same with --force-int8"
 
 
-def worst_layers(
-    graph: onnx.ModelProto, quantised: onnx.ModelProto, batches: Sequence[np.ndarray]
-) -> list[str]:
-    """The modules whose output suffers most from its own quantisation, the worst first.
+def worst_layers(graph: onnx.ModelProto, batches: Sequence[np.ndarray]) -> list[str]:
+    """The blocks of the backbone that int8 hurts most, the worst first.
 
-    Args:
-        graph: the float32 graph.
-        quantised: what `quantise` made of it.
-        batches: a few images.
+    Measured: each block in turn stays in float32, and the masks of a few images tell how much
+    nearer they come to those of the float32 graph.
     """
-    with _files(graph, quantised) as (source, target), _quietly():
-        found = []
-        for path in (source, target):
-            probed = path.with_suffix(".probed.onnx")
-            qdq_loss_debug.modify_model_output_intermediate_tensors(path, probed)
-            reader = _Reader(batches[:PICTURES_COMPARED])
-            found.append(qdq_loss_debug.collect_activations(str(probed), reader))
-        matched = qdq_loss_debug.create_activation_matching(found[1], found[0])
-        errors = qdq_loss_debug.compute_activation_error(matched)
-    producer = {name: node.name for node in graph.graph.node for name in node.output}
-    decibels = sorted(
-        (float(error["qdq_err"]), producer[tensor].partition("/")[0])
-        for tensor, error in errors.items()
-        if tensor in producer and not _stays(producer[tensor], ())
-    )
-    return list(dict.fromkeys(name for _, name in decibels))[:LAYERS_NAMED]
+    blocks = dict.fromkeys(_block(node.name) for node in graph.graph.node)
+    few = batches[:PICTURES_COMPARED]
+    expected = _masks(graph, few)
+    apart = {}
+    with tempfile.TemporaryDirectory(prefix="wsol-int8-") as folder:
+        ranges = Path(folder) / "ranges.json"
+        for block in filter(None, blocks):
+            found = _masks(quantise(graph, few, [block], ranges), few)
+            apart[block] = float(
+                np.mean([np.abs(a - b).mean() for a, b in zip(found, expected, strict=True)])
+            )
+    return sorted(apart, key=apart.__getitem__)[:BLOCKS_NAMED]
+
+
+def _masks(graph: onnx.ModelProto, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
+    content = keep_outputs(graph.SerializeToString(), ["mask"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return [session.run(["mask"], {"image": batch})[0] for batch in batches]
+
+
+def _block(node: str) -> str:
+    """The module a node comes from, cut after its second number: a block, or a stage's part."""
+    if not node.startswith(BACKBONE):
+        return ""
+    parts = node.partition("/")[0].split(".")
+    numbers = [at for at, part in enumerate(parts) if part.isdigit()]
+    return ".".join(parts[: numbers[1] + 1] if len(numbers) > 1 else parts)
 
 
 def _stays(node: str, keep_float: Sequence[str]) -> bool:
@@ -108,15 +121,6 @@ def _stays(node: str, keep_float: Sequence[str]) -> bool:
 
 def _of(node: str, name: str) -> bool:
     return node == name or node.startswith((f"{name}.", f"{name}/"))
-
-
-@contextlib.contextmanager
-def _files(*graphs: onnx.ModelProto) -> Iterator[tuple[Path, Path]]:
-    with tempfile.TemporaryDirectory(prefix="wsol-int8-") as folder:
-        paths = Path(folder) / "first.onnx", Path(folder) / "second.onnx"
-        for graph, path in zip(graphs, paths, strict=False):
-            onnx.save(graph, path)
-        yield paths
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Agreement:
-    """Pixels of both masks, and labels, over all images."""
+    """Pixels of both masks, and labels, over the images at their own size."""
 
     intersection: int = 0
     union: int = 0
@@ -132,13 +132,11 @@ class Proof:
         self,
         expected: dict[str, np.ndarray],
         found: dict[str, np.ndarray],
-        threshold: float,
         case: str,
     ) -> None:
         """Take one batch's outputs, of PyTorch and of the artifact, into account."""
         for name, values in expected.items():
             self.outputs.setdefault(name, Difference()).add(values, found[name], case)
-        self.agreement.add(expected, found, threshold)
 
     @property
     def worst(self) -> tuple[str, Difference]:

@@ -94,7 +94,7 @@ class _Comparison:
             self.largest = sorted(
                 [*self.largest, (picture.name, fitted)], key=lambda item: -item[1].size
             )[:3]
-            outputs = self.both(fitted[None], picture.name)
+            outputs = self.both(fitted[None], picture.name, counts=True)
             row = {name: values[0] for name, values in outputs.items()}
             yield picture.sample, self.artifact.finish(row, pixels.shape[:2])
 
@@ -111,11 +111,19 @@ class _Comparison:
             if count > 1:
                 self.apart(batch, together, name)
 
-    def both(self, batch: np.ndarray, name: str) -> Outputs:
-        """Run both and take note of the differences; returns the artifact's outputs."""
+    def both(self, batch: np.ndarray, name: str, *, counts: bool = False) -> Outputs:
+        """Run both and note the differences; returns the artifact's outputs.
+
+        Args:
+            batch: uint8, N x H x W x 3.
+            name: for the report.
+            counts: these are images as users have them: masks and labels must agree on them.
+        """
         case = f"{name} at {batch.shape[1]} x {batch.shape[2]}"
         expected, found = self.reference.run(batch), self.artifact.run(batch)
-        self.proof.add(expected, found, self.artifact.card.threshold.value, case)
+        self.proof.add(expected, found, case)
+        if counts:
+            self.proof.agreement.add(expected, found, self.artifact.card.threshold.value)
         return found
 
     def apart(self, batch: np.ndarray, together: Outputs, name: str) -> None:
