@@ -22,6 +22,7 @@ INTRO = (
     "value above 0, is foreground) both are measured against it."
 )
 PERCENT = ("f1_plus", "f1_minus", "iou")
+TITLES = {"f1_plus": "F1+", "f1_minus": "F1−", "iou": "IoU"}
 BROWSER_SHOWS = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"))
 TAKE: dict[str, Any] = {"queue": False, "show_progress": "minimal", "api_visibility": "private"}
 RUN: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "api_visibility": "private"}
@@ -44,7 +45,7 @@ class CompareTab:
                 elem_id="compare-picture", placeholder="Drop a picture here",
             )  # fmt: skip
             self._truth = picture(
-                label="Truth mask (optional)", sources=["upload"], height=210, buttons=[],
+                label="Truth, if known", sources=["upload"], height=210, buttons=[],
                 elem_id="compare-truth", placeholder="Drop its mask here",
             )  # fmt: skip
             with gr.Column(min_width=260):
@@ -167,15 +168,15 @@ def _legend(report: dict[str, Any]) -> str:
 
 def _table(report: dict[str, Any]) -> str:
     measured = report["all_ones"] is not None
-    columns = ["Method", "Label", "Threshold", "Foreground"]
-    columns += ["F1+", "F1−", "IoU"] if measured else []
+    keys = PERCENT if measured else ()
+    columns = ["Method", *(TITLES[key] for key in keys), "Foreground", "Threshold", "Label"]
     rows = []
     for method in report["methods"]:
         label = "–" if method["label"] is None else f"{method['label']} {method['score']:.1%}"
-        share = f"{method['foreground_fraction']:.1%}"
-        row = [method["method"], label, f"{method['threshold']:.2f}", share]
-        rows.append(row + [f"{method[key]:.1%}" for key in PERCENT if measured])
+        share, threshold = f"{method['foreground_fraction']:.1%}", f"{method['threshold']:.2f}"
+        numbers = [f"{method[key]:.1%}" for key in keys]
+        rows.append([method["method"], *numbers, share, threshold, label])
     if measured:
-        ones = [f"{report['all_ones'][key]:.1%}" for key in PERCENT]
-        rows.append(["a mask of ones", "–", "–", "100.0%", *ones])
+        ones = [f"{report['all_ones'][key]:.1%}" for key in keys]
+        rows.append(["a mask of ones", *ones, "100.0%", "–", "–"])
     return panels.table(columns, rows)

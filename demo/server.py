@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,6 +26,7 @@ from wsol_deploy.errors import UsageError, WsolError
 logger = logging.getLogger(__name__)
 PREFIX = "wsol-demo-"
 KEPT_SESSIONS = 500
+POLL = 0.2  # seconds
 M_MMAP_THRESHOLD, MMAP_FROM = -3, 1 << 20
 
 
@@ -198,15 +199,18 @@ def _script(path: Path, limits: Limits) -> str:
 
 
 def _wait() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    done = threading.Event()
+    """Until Ctrl-C or SIGTERM.
+
+    The handler only appends: one that took a lock could wait for the thread it interrupts.
+    """
+    signals: list[int] = []
     before = {
-        number: signal.signal(number, lambda *_: done.set())
+        number: signal.signal(number, lambda number, _: signals.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        while not done.wait(0.5):
-            pass
+        while not signals:
+            time.sleep(POLL)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
