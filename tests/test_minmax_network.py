@@ -132,8 +132,8 @@ def test_a_checkpoint_of_another_version_is_refused_with_the_field(tmp_path):
 
     config = ModelConfig(**OURS)
     path = tmp_path / "best.safetensors"
-    newer = config.model_dump() | {"attention": 3}
+    newer = config.model_dump() | {"transformer": 3}
     card = ModelCard(name="x", method="minmax", classes=["a", "b"], model=newer)
     checkpoint.save(path, build(config, 2), card)
-    with pytest.raises(ArtifactError, match=r"another version .*model\.attention"):
+    with pytest.raises(ArtifactError, match=r"another version .*model\.transformer"):
         checkpoint.load(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,13 +17,14 @@ def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> 
     """Crop, flip, turn and jitter.
 
     Args:
-        image: uint8, H x W x 3, any H and W.
+        image: uint8, H x W x 3, any H and W; planes after the third, masks, only change place.
         recipe: what to vary.
         rng: the only source of chance.
 
     Returns:
-        uint8, 3 x crop x crop.
+        uint8, 3 x crop x crop, or as many planes as there are.
     """
+    image = _affine(image, recipe, rng)
     rows, columns = (
         _window(side, recipe.crop, recipe.reflect_pad, rng) for side in image.shape[:2]
     )
@@ -34,7 +36,22 @@ def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> 
     if recipe.rotate:
         patch = np.rot90(patch, int(rng.integers(4)))
     tensor = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
-    return _jitter(tensor, recipe, rng)
+    return torch.cat([_jitter(tensor[:3], recipe, rng), tensor[3:]])
+
+
+def _affine(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> np.ndarray:
+    """Turn, shear and scale about the centre; what comes in over the border is reflected."""
+    if not recipe.degrees and not recipe.shear and recipe.zoom == (1.0, 1.0):
+        return image
+    turn = np.deg2rad(rng.uniform(-recipe.degrees, recipe.degrees))
+    shear = np.tan(np.deg2rad(rng.uniform(-recipe.shear, recipe.shear)))
+    factor = rng.uniform(*recipe.zoom)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = factor * rotation @ np.array([[1.0, shear], [0.0, 1.0]])
+    height, width = image.shape[:2]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrix = np.column_stack([linear, centre - linear @ centre])
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _window(side: int, crop: int, pad: float, rng: np.random.Generator) -> np.ndarray:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 
 from wsol_deploy.card import DataFingerprint, ImageInput, Measured, ModelCard
 from wsol_deploy.datasets.base import Dataset
+from wsol_deploy.model.outputs import described
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.validation import Score
 
 PACKAGES = ("wsol-deploy", "torch", "torchvision", "timm", "numpy")
 
 
-def make_card(recipe: Recipe, dataset: Dataset, fingerprint: DataFingerprint) -> ModelCard:
+def make_card(
+    recipe: Recipe, dataset: Dataset, fingerprint: DataFingerprint, outputs: Sequence[str]
+) -> ModelCard:
     """The card of every checkpoint of a training; metrics come with `measured`."""
     return ModelCard(
         name=f"{recipe.model.method}-{dataset.name}",
         method=recipe.model.method,
         classes=list(dataset.classes),
         input=ImageInput(size=recipe.data.size.policy),
+        outputs=described(outputs),
         recipe=recipe.model_dump(exclude_none=True),
         model=recipe.model.model_dump(),
         data=fingerprint,
@@ -30,8 +35,8 @@ def make_card(recipe: Recipe, dataset: Dataset, fingerprint: DataFingerprint) ->
 
 
 def measured(card: ModelCard, score: Score | None) -> ModelCard:
-    """The card with the validation error."""
-    if score is None:
+    """The card with the validation's error, if it is one of labels."""
+    if score is None or "probs" not in card.outputs:
         return card
     found = Measured(
         dataset=card.data.name,

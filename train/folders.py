@@ -18,6 +18,7 @@ from wsol_deploy.train.state import FILE as STATE
 
 RECIPE = "recipe.toml"
 OURS = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, METRICS, TENSORBOARD, runs.EXPORT_FOLDER)
+METHOD = "model.method"
 LENGTHS = ("optim.epochs", "training.max_steps")
 
 
@@ -30,7 +31,7 @@ def new(recipe: Recipe, data: Path) -> Path:
 
 def chosen_recipe(name: str | None, overrides: Sequence[str], flags: Mapping[str, Any]) -> Recipe:
     """The recipe of a new run; options of the command line win over `--set`. Raises UsageError."""
-    return _with(load_recipe(name or "default", overrides), flags)
+    return _with(load_recipe(name or "default", overrides, flags.get(METHOD)), flags)
 
 
 def stored_recipe(

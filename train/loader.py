@@ -29,11 +29,13 @@ R = TypeVar("R")
 
 
 class Batch(NamedTuple):
-    """Images (uint8, n x 3 x h x w), labels (int64, n) and the samples' numbers."""
+    """Images (uint8, n x 3 x h x w), labels (int64, n), the samples' numbers, and for supervised
+    methods masks (bool, n x 1 x h x w)."""
 
     x: Tensor
     labels: Tensor
     indices: tuple[int, ...]
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,19 @@ class Images:
         samples: the images.
         policy: how they are resized.
         limit: bytes to keep; None for a quarter of the free memory, at most 8 GiB.
+        masks: whether `planes` have the samples' masks.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], policy: SizePolicy, limit: int | None = None
+        self,
+        samples: Sequence[Sample],
+        policy: SizePolicy,
+        limit: int | None = None,
+        *,
+        masks: bool = False,
     ) -> None:
         self.samples = samples
+        self.masks = masks
         self._policy = policy
         self._room = _free_memory() // 4 if limit is None else limit
         self._kept: dict[int, np.ndarray] = {}
@@ -66,16 +75,21 @@ class Images:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8, H x W x 3.
+        """uint8, H x W x 3. Raises DataError."""
+        planes = self.planes(index)
+        return planes[:, :, :3] if self.masks else planes
+
+    def planes(self, index: int) -> np.ndarray:
+        """uint8, H x W x 3, or with masks H x W x 4, the last 0 or 255.
 
         Raises:
-            DataError: the image cannot be read.
+            DataError: the image or its mask cannot be read.
         """
         kept = self._kept.get(index)
         if kept is not None:
             return kept
         try:
-            pixels = images.fit(self.samples[index].read_image(), self._policy)
+            pixels = images.fit(self._read(self.samples[index]), self._policy)
         except ImageError as error:
             raise DataError(f"{error}; repair it or take it out of the data set") from error
         with self._lock:
@@ -83,6 +97,10 @@ class Images:
                 self._room -= pixels.nbytes
                 self._kept[index] = pixels
         return pixels
+
+    def _read(self, sample: Sample) -> np.ndarray:
+        image = sample.read_image()
+        return np.dstack([image, sample.read_mask() * np.uint8(255)]) if self.masks else image
 
 
 class TrainLoader:
@@ -150,7 +168,7 @@ class TrainLoader:
 
     def _variant(self, epoch: int, index: int) -> Tensor:
         rng = np.random.default_rng([self._seed, epoch, index])
-        return augment(self._images[index], self._recipe, rng)
+        return augment(self._images.planes(index), self._recipe, rng)
 
     def _collect(self, indices: list[int], variants: list[Tensor]) -> Batch:
         return _batch(self._images, indices, torch.stack(variants))
@@ -166,7 +184,7 @@ def whole_images(
     """
     own = range(share.rank, len(images), share.size)
     chunks = [list(own[at : at + batch_size]) for at in range(0, len(own), batch_size)]
-    for indices, pixels in ahead(images.__getitem__, chunks, workers):
+    for indices, pixels in ahead(images.planes, chunks, workers):
         shapes = [one.shape for one in pixels]
         start = 0
         for stop in range(1, len(shapes) + 1):
@@ -203,7 +221,8 @@ def _results(chunk: list[T], futures: list[Future[R]]) -> tuple[list[T], list[R]
 
 def _batch(images: Images, indices: Sequence[int], x: Tensor) -> Batch:
     labels = torch.tensor([images.samples[index].label for index in indices])
-    return Batch(x, labels, tuple(indices))
+    masks = x[:, 3:] > 127 if images.masks else None
+    return Batch(x[:, :3], labels, tuple(indices), masks)
 
 
 def _free_memory() -> int:

@@ -20,6 +20,7 @@ from wsol_deploy.runs import LAST
 from wsol_deploy.train.cards import make_card
 from wsol_deploy.train.display import Display
 from wsol_deploy.train.loader import Images, TrainLoader, whole_images
+from wsol_deploy.train.methods import SUPERVISED
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.records import Records
 from wsol_deploy.train.schedule import learning_rate, loss_weights
@@ -91,9 +92,10 @@ class _Run:
         self.updater = Updater(_network(recipe, len(dataset.classes), world), recipe, world)
         policy = recipe.data.size.policy
         fingerprint = dataset.fingerprint()
-        self.valid = Images(dataset.subset("valid").samples, policy)
+        masks = recipe.model.method in SUPERVISED
+        self.valid = Images(dataset.subset("valid").samples, policy, masks=masks)
         self.loader = TrainLoader(
-            Images(dataset.subset("train").samples, policy),
+            Images(dataset.subset("train").samples, policy, masks=masks),
             recipe.data,
             recipe.optim.batch_size,
             recipe.optim.accumulate,
@@ -106,7 +108,7 @@ class _Run:
         self.display = Display(quiet or not world.leads, recipe.optim.epochs, len(self.loader))
         self.records: Records | None = None
         if world.leads:
-            card = make_card(recipe, dataset, fingerprint)
+            card = make_card(recipe, dataset, fingerprint, self.updater.network.outputs)
             self.records = Records(folder, card, self.updater, self.valid, self.position)
 
     def epochs(self, stop: Callable[[], bool]) -> bool:

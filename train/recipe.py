@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from wsol_deploy.card import MIN_SIDE, SizePolicy
 from wsol_deploy.model.config import ModelConfig
@@ -86,6 +86,8 @@ class DataRecipe(Part):
         reflect_pad: the crop may lie over the border by this share of each side, reflected.
         horizontal_flip, vertical_flip: with probability 1/2.
         rotate: by a random multiple of 90 degrees.
+        degrees, shear: turned and sheared by up to so many degrees either way.
+        zoom: scaled by a factor drawn from [low, high], the frame staying as it is.
         brightness, contrast, saturation: factors drawn from [1 - value, 1 + value].
         hue: shift drawn from [-value, value], in turns of the colour circle.
         workers: threads that read and augment ahead; 0 does it between the steps.
@@ -101,6 +103,9 @@ class DataRecipe(Part):
     horizontal_flip: bool = True
     vertical_flip: bool = False
     rotate: bool = False
+    degrees: float = Field(default=0.0, ge=0, le=180)
+    shear: float = Field(default=0.0, ge=0, lt=90)
+    zoom: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
     brightness: float = Field(default=0.0, ge=0)
     contrast: float = Field(default=0.0, ge=0)
     saturation: float = Field(default=0.0, ge=0)

@@ -5,37 +5,49 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from wsol_deploy.errors import UsageError
+from wsol_deploy.train import methods
 from wsol_deploy.train.recipe import Recipe
 
+OTHERS = "others"  # what a recipe says of the other methods
 FOLDER = Path(__file__).parent / "recipes"
 
 
-def load_recipe(name_or_path: str | Path = "default", overrides: Iterable[str] = ()) -> Recipe:
-    """A built-in recipe or a TOML file, with overrides.
+def load_recipe(
+    name_or_path: str | Path = "default",
+    overrides: Sequence[str] = (),
+    method: str | None = None,
+) -> Recipe:
+    """A built-in recipe or a TOML file, for a method, with overrides.
 
     Args:
         name_or_path: the name of a built-in recipe, or a file.
         overrides: "section.key=value" each, the value as in TOML or a bare string.
+        method: of Table 1; None for the recipe's. See `methods.for_method`.
 
     Raises:
-        UsageError: no such recipe, no TOML, an unknown key, or a value out of range.
+        UsageError: no such recipe, no TOML, an unknown key, a value out of range, or an override
+            that means nothing to the method.
     """
     path = _find(name_or_path)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from error
+    others = document.pop(OTHERS, {})
     parse(document, str(path))
+    parse(others, f"{path}: {OTHERS}")
+    method = method or methods.method_of(_with(document, overrides))
+    recipe = parse(_with(methods.for_method(document, others, method), overrides), "--set")
     for override in overrides:
-        _set(document, override)
-    return parse(document, "--set")
+        methods.check_meaning(override.partition("=")[0].strip(), method)
+    return recipe
 
 
 def parse(document: dict[str, Any], where: str) -> Recipe:
@@ -101,6 +113,13 @@ def _find(name_or_path: str | Path) -> Path:
     raise UsageError(
         f"no recipe {name_or_path}; {hint}known: {', '.join(names())}, or a TOML file's path"
     )
+
+
+def _with(document: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    changed = methods.merge(document)
+    for override in overrides:
+        _set(changed, override)
+    return changed
 
 
 def _set(document: dict[str, Any], override: str) -> None:

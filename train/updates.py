@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from wsol_deploy.errors import WsolError
 from wsol_deploy.train.loader import Batch
 from wsol_deploy.train.recipe import LossRecipe, Recipe
-from wsol_deploy.train.step import StepReport, training_step
+from wsol_deploy.train.step import StepReport
+from wsol_deploy.train.steps import step_of
 from wsol_deploy.train.world import World
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -73,6 +74,7 @@ class Updater:
             world.device.type, enabled=recipe.training.precision == "fp16"
         )
         self.synchronised = any(isinstance(m, nn.SyncBatchNorm) for m in network.modules())
+        self.step = step_of(network, recipe, self._proceed)
         self.average = copy.deepcopy(network).eval() if recipe.training.ema else None
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(network.backbone.mean, device=world.device).view(shape)
@@ -126,11 +128,8 @@ class Updater:
                 with torch.autocast(self.world.device.type, enabled=False):
                     self.scaler.scale(loss * share).backward()
 
-            x, labels = self.pixels(batch.x), batch.labels.to(self.world.device)
             with self._autocast():
-                report = training_step(
-                    self.network, x, labels, weights, self.recipe.erasing, backward, self._proceed
-                )
+                report = self.step(self._on_device(batch), weights, backward)
             _check(report)
             totals.add(report)
         self.world.sum_gradients(self.parameters)
@@ -142,6 +141,11 @@ class Updater:
         self.world.average_buffers(self.network)
         if self.average is not None:
             _follow(self.average, self.network, self.recipe.training.ema)
+
+    def _on_device(self, batch: Batch) -> Batch:
+        device = self.world.device
+        masks = None if batch.masks is None else batch.masks.to(device)
+        return Batch(self.pixels(batch.x), batch.labels.to(device), batch.indices, masks)
 
     def _proceed(self, running: int) -> bool:
         return any(self.world.sum([running])) if self.synchronised else bool(running)

@@ -1,4 +1,4 @@
-"""The validation after each epoch: the classifier's error and loss on X+ (Fig. 2)."""
+"""The validation after each epoch: error and loss of labels (on X+, Fig. 2), or of pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from wsol_deploy.train.loader import Batch
 from wsol_deploy.train.world import World
@@ -20,8 +21,8 @@ class Score:
     """How good a network is on the validation images; the lower, the better.
 
     Attributes:
-        error: share of wrong labels, in [0, 1].
-        loss: mean of -log p^(y | X+), which breaks ties.
+        error: share of wrong labels, in [0, 1]; of wrong pixels for a network without labels.
+        loss: mean of -log p^(y | X+), or of the pixels' cross-entropy, which breaks ties.
     """
 
     error: float
@@ -38,20 +39,35 @@ def validate(
     """The score, or None without any image.
 
     Args:
-        network: with `infer`.
+        network: with `infer` and `outputs`.
         batches: this process's part of the validation images.
         pixels: puts uint8 images on the device and normalises them.
         world: the processes among which the images are divided.
     """
     training = network.training
     network.eval()
+    output, judge = ("probs", _labels) if "probs" in network.outputs else ("mask", _pixels)
     images = wrong = loss = 0.0
     for batch in batches:
-        probs = network.infer(pixels(batch.x), ("probs",))["probs"].double().cpu()
+        found = network.infer(pixels(batch.x), (output,))[output].double().cpu()
+        errors, entropies = judge(found, batch)
         images += len(batch.labels)
-        wrong += float((probs.argmax(dim=1) != batch.labels).sum())
-        true = probs.gather(1, batch.labels[:, None]).clamp(min=SMALLEST)
-        loss += float(-true.log().sum())
+        wrong += float(errors.double().sum())
+        loss += float(entropies.sum())
     network.train(training)
     images, wrong, loss = world.sum([images, wrong, loss])
     return Score(wrong / images, loss / images) if images else None
+
+
+def _labels(probs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Of each image: whether its label is wrong, and -log of the true class's posterior."""
+    true = probs.gather(1, batch.labels[:, None]).clamp(min=SMALLEST)
+    return probs.argmax(dim=1) != batch.labels, -true.log()[:, 0]
+
+
+def _pixels(masks: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Of each image: the share of its wrong pixels, and their mean cross-entropy."""
+    assert batch.masks is not None, "the loader gives masks to supervised methods"
+    wrong = ((masks > 0.5) != batch.masks).double()
+    entropy = F.binary_cross_entropy(masks, batch.masks.double(), reduction="none")
+    return wrong.mean(dim=(1, 2, 3)), entropy.mean(dim=(1, 2, 3))

@@ -31,6 +31,14 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A recipe's key=value, as in optim.lr=0.01; repeatable."),
     ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="minmax, cam-avg, cam-max, cam-lse, wildcat, deep-mil, unet (learns from masks), "
+            "all-ones or centre-box (constant). Default: the recipe's.",
+            show_default=False,
+        ),
+    ] = None,
     backbone: Annotated[
         str | None,
         typer.Option(help="resnet18, mobilenet_v2, efficientnet_lite0, any timm model, ..."),
@@ -62,7 +70,7 @@ def train(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train on images with a label each; masks are never used for training.
+    """Train on images with a label each; masks are never used for training, but by unet.
 
     Example: wsol train photos/ --epochs 20
     """
@@ -78,7 +86,7 @@ def train(
     from wsol_deploy.train.world import join
 
     flags: Flag = {
-        "model.backbone": backbone, "model.weights": weights,
+        "model.method": method, "model.backbone": backbone, "model.weights": weights,
         "data.split": split, "data.group_column": group_column, "optim.epochs": epochs,
         "optim.batch_size": batch_size, "training.max_steps": max_steps, "training.seed": seed,
     }  # fmt: skip
@@ -116,7 +124,7 @@ def _open(data: Path, recipe: Recipe) -> Dataset:
         valid_fraction=recipe.data.valid_fraction,
         test_fraction=recipe.data.test_fraction,
     )
-    check_masks(dataset)
+    check_masks(dataset, recipe.model.method)
     return dataset
 
 

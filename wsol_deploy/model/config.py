@@ -6,15 +6,27 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Method = Literal["minmax"]
+Method = Literal[
+    "minmax",
+    "cam-avg",
+    "cam-max",
+    "cam-lse",
+    "wildcat",
+    "deep-mil",
+    "unet",
+    "all-ones",
+    "centre-box",
+]
+CONSTANTS = ("all-ones", "centre-box")
 
 
 class ModelConfig(BaseModel):
     """A network's make. Defaults are the paper's (B.2).
 
     Attributes:
-        method: `minmax`, the paper's own.
-        backbone: shared by localizer and classifier.
+        method: a row of Table 1: `minmax`, the paper's own; `cam-avg`, `cam-max`, `cam-lse`,
+            `wildcat`, `deep-mil`; `unet`, fully supervised; `all-ones`, `centre-box`, constant.
+        backbone: of every method; shared by localizer and classifier.
         weights: the backbone's start: `imagenet`, `none`, or a file.
         output_stride: of the map that is pooled: 32, 16 or 8.
         last_stages: `dilate` or `drop` the stages deeper than the output stride.
@@ -22,6 +34,8 @@ class ModelConfig(BaseModel):
         kmax, kmin: share of the highest and lowest locations pooled.
         alpha: weight of the lowest locations.
         dropout: on the sorted locations of the pooling, in training only.
+        lse_r: of the log-sum-exp pooling (cam-lse): the larger, the nearer to the maximum.
+        attention: rows of V in the attention (deep-mil).
         omega, sigma_prime: slope and centre of the pseudo-threshold (Eq. 11).
         depths: how many of the deepest strides the heads read together, at the finest of them.
         hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
@@ -46,6 +60,8 @@ class ModelConfig(BaseModel):
     kmin: float = Field(default=0.09, ge=0, le=1)
     alpha: float = Field(default=0.0, ge=0)
     dropout: float = Field(default=0.75, ge=0, lt=1)
+    lse_r: float = Field(default=10.0, gt=0)
+    attention: int = Field(default=128, ge=1)
     omega: float = Field(default=8.0, gt=0)
     sigma_prime: float = Field(default=0.5, ge=0, le=1)
     classifier_scale: float = Field(default=0.5, gt=0, le=1)

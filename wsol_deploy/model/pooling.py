@@ -1,16 +1,57 @@
-"""Pool class activation maps into logits: WILDCAT (Durand et al. 2017, the paper's [9])."""
+"""Pool class activation maps into logits."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsol_deploy.model.config import ModelConfig
+
+
+class AveragePooling(nn.Module):
+    """The mean of all locations (CAM, Zhou et al. 2016)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """N x c scores of N x c x h x w maps."""
+        return maps.mean(dim=(2, 3))
+
+
+class MaxPooling(nn.Module):
+    """The highest location (Oquab et al. 2015, the paper's [26])."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """N x c scores of N x c x h x w maps."""
+        return maps.amax(dim=(2, 3))
+
+
+class LSEPooling(nn.Module):
+    """log-sum-exp, between the mean and the maximum (Pinheiro and Collobert 2015; [38, 29]).
+
+    s = 1/r log(1/(h w) sum exp(r A)).
+
+    Args:
+        r: near 0 it is the mean, the larger, the nearer to the maximum.
+    """
+
+    def __init__(self, r: float) -> None:
+        super().__init__()
+        self.r = r
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """N x c scores of N x c x h x w maps."""
+        highest = maps.amax(dim=(2, 3), keepdim=True)
+        mean = torch.exp(self.r * (maps - highest)).mean(dim=(2, 3))
+        return highest[:, :, 0, 0] + mean.log() / self.r
+
 
 class WildcatPooling(nn.Module):
     """Mean of the highest locations plus alpha times the mean of the lowest.
 
-    k = round(fraction * locations), at least 1; k is a tensor, so any size can be exported.
+    WILDCAT (Durand et al. 2017, the paper's [9]). k = round(fraction * locations), at least 1; k
+    is a tensor, so any size can be exported.
 
     Args:
         kmax, kmin: fractions of the locations, in [0, 1]; kmin = 0 leaves the lowest out.
@@ -24,14 +65,7 @@ class WildcatPooling(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Scores.
-
-        Args:
-            maps: N x c x h x w.
-
-        Returns:
-            N x c.
-        """
+        """N x c scores of N x c x h x w maps."""
         values = maps.flatten(2).sort(dim=2, descending=True).values
         rank = torch.ones_like(values).cumsum(dim=2)
         count = rank[..., -1:]
@@ -43,6 +77,24 @@ class WildcatPooling(nn.Module):
         return score
 
 
+def wildcat(config: ModelConfig) -> WildcatPooling:
+    """WILDCAT's pooling as configured."""
+    return WildcatPooling(config.kmax, config.kmin, config.alpha, config.dropout)
+
+
+POOLINGS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "cam-avg": lambda config: AveragePooling(),
+    "cam-max": lambda config: MaxPooling(),
+    "cam-lse": lambda config: LSEPooling(config.lse_r),
+    "wildcat": wildcat,
+}
+
+
+def posterior(logits: Tensor) -> Tensor:
+    """Softmax over classes: N x c in [0, 1], rows sum to 1."""
+    return F.softmax(logits, dim=1)
+
+
 def _k(fraction: float, count: Tensor) -> Tensor:
     return (fraction * count).round().clamp(min=1)
 
@@ -50,45 +102,3 @@ def _k(fraction: float, count: Tensor) -> Tensor:
 def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
     weight = chosen.to(values.dtype)
     return (values * weight).sum(dim=2) / weight.sum(dim=2)
-
-
-class WildcatHead(nn.Module):
-    """Features to class activation maps (1 x 1 convolution, mean over modalities) and logits.
-
-    Args:
-        channels: of the features.
-        classes: c.
-        modalities: maps a class.
-        pooling: maps to scores.
-        hidden: channels of a 1 x 1 convolution with ReLU before the maps; 0 leaves it out.
-        contrast: subtract the maps' mean over classes; softmax does not see it, Eq. 10 does.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        classes: int,
-        modalities: int,
-        pooling: WildcatPooling,
-        hidden: int = 0,
-        contrast: bool = False,
-    ) -> None:
-        super().__init__()
-        self.classes, self.contrast = classes, contrast
-        self.project = nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU()) if hidden else None
-        self.maps = nn.Conv2d(hidden or channels, classes * modalities, kernel_size=1)
-        self.pooling = pooling
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(A, logits): N x c x h' x w' signed maps, N x c scores."""
-        if self.project is not None:
-            features = self.project(features)
-        maps = self.maps(features).unflatten(1, (self.classes, -1)).mean(dim=2)
-        if self.contrast:
-            maps = maps - maps.mean(dim=1, keepdim=True)
-        return maps, self.pooling(maps)
-
-
-def posterior(logits: Tensor) -> Tensor:
-    """Softmax over classes: N x c in [0, 1], rows sum to 1."""
-    return F.softmax(logits, dim=1)

@@ -1,0 +1,103 @@
+"""What the networks of all methods share: the backbone, and maps read from it and laid back."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from wsol_deploy.model.backbones import Backbone
+from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.masks import ranges, rescale
+from wsol_deploy.model.resampling import bilinear, reflected, upsample, within
+
+MOMENTUM = 0.05
+
+
+class Network(nn.Module):
+    """A network on a backbone. Inputs are normalised images, N x 3 x H x W.
+
+    Every network has `infer`, which computes the outputs of the contract that it has (`outputs`).
+    """
+
+    outputs: tuple[str, ...]
+    batch_norm_frozen = False
+
+    def __init__(self, backbone: Backbone, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+
+    def freeze_batch_norm(self) -> None:
+        """Keep the pretrained statistics: masked and erased images do not look like images."""
+        self.batch_norm_frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode; frozen batch norm stays in evaluation mode."""
+        super().train(mode)
+        if self.batch_norm_frozen:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+class MapNetwork(Network):
+    """A network whose mask comes from maps of the deepest features, laid over the image."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, backbone: Backbone, config: ModelConfig) -> None:
+        super().__init__(backbone, config)
+        self.channels = sum(backbone.channels[-config.depths :])
+        if config.rescale == "running":
+            self.register_buffer("low", torch.zeros(()))
+            self.register_buffer("high", torch.ones(()))
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one cell of the maps to the next."""
+        return self.backbone.strides[-min(self.config.depths, len(self.backbone.strides))]
+
+    def features(self, x: Tensor) -> Tensor:
+        """The backbone's deepest maps, side by side at the finest one's size."""
+        first, *deeper = self.backbone(x)[-self.config.depths :]
+        size = (first.shape[2], first.shape[3])
+        strides = self.backbone.strides[-len(deeper) :]
+        wider = [
+            self._lay(maps, size, stride / self.stride)
+            for maps, stride in zip(deeper, strides, strict=False)
+        ]
+        return torch.cat([first, *wider], dim=1)
+
+    def bordered_features(self, x: Tensor) -> Tensor:
+        """`features`; at inference of the image with its reflected border, cut back to it."""
+        border = 0 if self.training else self.config.reflect
+        features = self.features(reflected(x, border))
+        if border:
+            features = within(features, (x.shape[2], x.shape[3]), self.stride, border)
+        return features
+
+    def lay_rescaled(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Maps (N x 1 x h' x w') at the image's size, from low to high in about [0, 1]."""
+        maps = self._lay(maps, size, self.stride)
+        low, high = ranges(maps)
+        if self.config.rescale == "running":
+            low, high = self._running(low, high)
+        return rescale(maps, low, high)
+
+    @torch.no_grad()
+    def _running(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """The running means of the ranges, updated in training."""
+        if self.training and len(low):
+            self.low.lerp_(low.float().mean(), MOMENTUM)
+            self.high.lerp_(high.float().mean(), MOMENTUM)
+        return self.low, self.high
+
+    def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
+        if self.config.alignment == "corners":
+            return bilinear(maps, size)
+        return upsample(maps, size, stride)
