@@ -24,8 +24,8 @@ def check_masks(dataset: Dataset, method: str) -> None:
     """
     samples = dataset.subset("valid").samples
     if method in SUPERVISED:
-        samples += dataset.subset("train").samples
-        _check_all_have_masks(samples, method)
+        samples = dataset.subset("train").samples + samples
+        _check_all_have_masks(samples, method, dataset.root)
     for sample in samples:
         if sample.mask is not None and images.size(sample.mask) != images.size(sample.image):
             raise DataError(
@@ -34,11 +34,11 @@ def check_masks(dataset: Dataset, method: str) -> None:
             )
 
 
-def _check_all_have_masks(samples: Sequence[Sample], method: str) -> None:
+def _check_all_have_masks(samples: Sequence[Sample], method: str, root: Path) -> None:
     without = [sample.name for sample in samples if sample.mask is None]
     if without:
         raise DataError(
-            f"{method} learns from masks, and {len(without)} of the {len(samples)} training and "
+            f"{root}: {method} learns from masks, and {len(without)} of the {len(samples)} training and "
             f"validation images have none, the first {without[0]}; add them (a folder masks beside "
             "the classes, a CSV column mask) or train another --method, which needs none"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from wsol_deploy.card import ModelCard
+from wsol_deploy.card import OUTPUTS, ModelCard
 
 
 def print_card(path: Path, card: ModelCard) -> None:
@@ -28,7 +28,6 @@ def print_card(path: Path, card: ModelCard) -> None:
 def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
     batch = card.input.batch or "N"
     counts = ", ".join(f"{split} {count}" for split, count in card.data.images.items() if count)
-    trust = card.trust
     return [
         ("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB, {card.precision})"),
         ("name", card.name),
@@ -44,11 +43,7 @@ def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
         ),
         ("outputs", "\n".join(f"{name}: {text}" for name, text in card.outputs.items())),
         ("threshold", f"{card.threshold.value:.3f} ({card.threshold.chosen_on})"),
-        (
-            "trust",
-            f"review if entropy on X+ > {trust.foreground_entropy_max:.2f} or on X- < "
-            f"{trust.background_entropy_min:.2f} ({trust.calibrated_on})",
-        ),
+        ("trust", _trust(card)),
         ("trained on", f"{card.data.name} ({counts})" if card.data.name else ""),
         ("seed", str(card.seed)),
         ("created", card.created),
@@ -56,6 +51,19 @@ def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
         ("weights", f"sha256 {card.weights_sha256[:16]}" if card.weights_sha256 else ""),
         ("proof", str(card.proof.get("summary", "")) if card.proof else ""),
     ]
+
+
+def _trust(card: ModelCard) -> str:
+    """The limits on what the model gives; nothing for a model without posteriors."""
+    trust, known = card.trust, card.outputs or OUTPUTS
+    if "probs" not in known:
+        return ""
+    has_background = "background_probs" in known
+    seen = "on X+" if has_background else "of probs"
+    words = f"review if entropy {seen} > {trust.foreground_entropy_max:.2f}"
+    if has_background:
+        words += f" or on X- < {trust.background_entropy_min:.2f}"
+    return f"{words} ({trust.calibrated_on})"
 
 
 def _metrics(card: ModelCard) -> Table:
