@@ -49,6 +49,24 @@ def size_barrier(mask: Tensor, t: float) -> Tensor:
     return log_barrier(-size, t) + log_barrier(size - 1, t)
 
 
+def sure_cross_entropy(logits: Tensor, evidence: Tensor, sure: float) -> Tensor:
+    """Cross-entropy of a pixel head with the class maps where those are sure (F-CAM, NEGEV).
+
+    Args:
+        logits: of foreground, n x 1 x h x w.
+        evidence: R+ of the class maps, n x 1 x H x W in [0, 1], no gradient flows into it.
+        sure: above it is foreground, below 1 - sure background, between them nothing is asked.
+
+    Returns:
+        n: the mean over an image's sure places, 0 without any.
+    """
+    evidence = F.adaptive_avg_pool2d(evidence.detach(), (logits.shape[2], logits.shape[3]))
+    foreground, background = (evidence > sure).float(), (evidence < 1 - sure).float()
+    asked = foreground * F.softplus(-logits) + background * F.softplus(logits)
+    places = (foreground + background).sum(dim=(1, 2, 3))
+    return asked.sum(dim=(1, 2, 3)) / places.clamp(min=1)
+
+
 def log_barrier(z: Tensor, t: float) -> Tensor:
     """The extended log-barrier of the constraint z <= 0: finite and differentiable everywhere."""
     edge = -1 / t**2

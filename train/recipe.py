@@ -27,6 +27,8 @@ class LossRecipe(Part):
         barrier_t: its sharpness.
         local: of the local cross-entropy on images mixed from tiles (train/evidence.py).
         tiles: along each side of a mixed image.
+        pixels: of the pixel head's cross-entropy with what the class maps are sure of.
+        sure: R+ of the class maps above it is sure foreground, below 1 - it sure background.
     """
 
     localizer: float = Field(default=1.0, ge=0)
@@ -36,6 +38,8 @@ class LossRecipe(Part):
     barrier_t: float = Field(default=5.0, gt=0)
     local: float = Field(default=0.0, ge=0)
     tiles: int = Field(default=5, ge=2)
+    pixels: float = Field(default=1.0, ge=0)
+    sure: float = Field(default=0.75, gt=0.5, lt=1)
 
 
 class ErasingRecipe(Part):
@@ -120,6 +124,7 @@ class OptimRecipe(Part):
         optimizer: `sgd` or `adamw`.
         lr: learning rate of the backbone.
         head_lr_factor: the heads learn this many times as fast.
+        pixel_lr_factor: the pixel head, alone on detached features, this many times as fast.
         momentum, nesterov: of sgd.
         weight_decay: over all weights.
         clip: largest norm of the gradient; 0 is no clipping.
@@ -138,6 +143,7 @@ class OptimRecipe(Part):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(default=0.001, gt=0)
     head_lr_factor: float = Field(default=1.0, gt=0)
+    pixel_lr_factor: float = Field(default=30.0, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
     weight_decay: float = Field(default=1e-5, ge=0)

@@ -60,6 +60,7 @@ def training_step(
             share batch statistics must answer alike.
     """
     n, size = len(x), (x.shape[2], x.shape[3])
+    learns_pixels = network.pixel_head is not None and weights.pixels > 0
     attached = erasing.mask_gradient == "attached"
     pending: list[Tensor] = []
     add = pending.append if attached else backward
@@ -67,10 +68,10 @@ def training_step(
     collected = x.new_zeros(n, 1, *size)
     erased = x
     running = torch.arange(n, device=x.device)
-    localizer_loss = x.new_zeros(())
+    localizer_loss, pixel_loss = x.new_zeros(()), x.new_zeros(())
     passes = 0
     for t in range(erasing.u + 1):
-        with torch.set_grad_enabled(attached or weights.localizer > 0):
+        with torch.set_grad_enabled(attached or weights.localizer > 0 or learns_pixels):
             found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
         loss = losses.cross_entropy(found.logits, labels[running])
         if t == 0:
@@ -81,8 +82,13 @@ def training_step(
         )  # fmt: skip
         trusted = psi > 0
         counted = (loss if t == 0 else loss[trusted]).sum() / n
-        if counted.requires_grad:
+        if weights.localizer:
             add(weights.localizer * counted)
+        if t == 0 and found.pixels is not None:
+            evidence = network.evidence(_detach(found), size)
+            pixel_loss = losses.sure_cross_entropy(found.pixels, evidence, weights.sure).mean()
+            if weights.pixels:
+                add(weights.pixels * pixel_loss)
         localizer_loss = localizer_loss + counted.detach()
         passes += len(running)
         with torch.set_grad_enabled(attached):
@@ -105,6 +111,8 @@ def training_step(
     if weights.size_barrier and attached:
         terms["size"] = losses.size_barrier(collected, weights.barrier_t).mean()
         total = total + weights.size_barrier * terms["size"]
+    if network.pixel_head is not None:
+        terms["pixels"] = pixel_loss
     add(total)
     if attached:
         backward(torch.stack(pending).sum())
@@ -122,7 +130,7 @@ def _localize(network: MinMaxNetwork, x: Tensor, save_memory: bool) -> Localizat
 
 
 def _detach(found: Localization) -> Localization:
-    return Localization(found.class_maps.detach(), found.logits.detach())
+    return Localization(*(part if part is None else part.detach() for part in found))
 
 
 def _classify(network: MinMaxNetwork, plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:

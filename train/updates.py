@@ -157,14 +157,13 @@ class Updater:
 
 def _optimizer(network: Any, recipe: Recipe) -> torch.optim.Optimizer:
     optim = recipe.optim
-    backbone = list(network.backbone.parameters())
-    known = {id(one) for one in backbone}
-    heads = [one for one in network.parameters() if id(one) not in known]
-    groups = [
-        {"params": [one for one in backbone if one.requires_grad], "factor": 1.0},
-        {"params": [one for one in heads if one.requires_grad], "factor": optim.head_lr_factor},
-    ]
-    groups = [group for group in groups if group["params"]]
+    factors = {"backbone": 1.0, "pixel_head": optim.pixel_lr_factor}
+    parts: dict[float, list[Tensor]] = {}
+    for name, one in network.named_parameters():
+        if one.requires_grad:
+            factor = factors.get(name.partition(".")[0], optim.head_lr_factor)
+            parts.setdefault(factor, []).append(one)
+    groups = [{"params": members, "factor": factor} for factor, members in parts.items()]
     if optim.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=optim.lr, weight_decay=optim.weight_decay)
     return torch.optim.SGD(

@@ -45,6 +45,8 @@ class ModelConfig(BaseModel):
         rescale: of T before Eq. 11: min-max of each `image`, or of the `running` mean of the
             training images' ranges, so that an image with little evidence gets a small mask.
         contrast: class maps less their mean over classes, so that what all classes share is 0.
+        pixel_head: channels of the head that redraws the mask from the finest features
+            (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
         classifier_scale: the classifier sees the masked image at this scale.
     """
 
@@ -71,3 +73,4 @@ class ModelConfig(BaseModel):
     alignment: Literal["corners", "stride"] = "corners"
     reflect: int = Field(default=0, ge=0, multiple_of=16)
     rescale: Literal["image", "running"] = "image"
+    pixel_head: int = Field(default=0, ge=0)

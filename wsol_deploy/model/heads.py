@@ -11,10 +11,14 @@ from wsol_deploy.model.config import ModelConfig
 
 
 class Localization(NamedTuple):
-    """What a head says of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c)."""
+    """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
+
+    With a pixel head also its logits of foreground (N x 1 x h'' x w'').
+    """
 
     class_maps: Tensor
     logits: Tensor
+    pixels: Tensor | None = None
 
 
 class MapHead(nn.Module):

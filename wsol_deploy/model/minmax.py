@@ -11,8 +11,9 @@ from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import Localization, MapHead
 from wsol_deploy.model.masks import decidability, soft_mask
 from wsol_deploy.model.network import MapNetwork
+from wsol_deploy.model.pixel_head import PixelHead
 from wsol_deploy.model.pooling import posterior, wildcat
-from wsol_deploy.model.resampling import bilinear, scaled
+from wsol_deploy.model.resampling import bilinear, scaled, upsample
 
 __all__ = ["Localization", "MinMaxNetwork"]
 
@@ -32,12 +33,27 @@ class MinMaxNetwork(MapNetwork):
             self.channels, classes, config, wildcat(config), config.modalities
         )
 
+        self.pixel_head: PixelHead | None = None
+        if config.pixel_head:
+            self.pixel_head = PixelHead(backbone.channels, backbone.strides, config.pixel_head)
+
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
-        return self.localizer(self.bordered_features(x))
+        maps = self.backbone(self.bordered(x))
+        found = self.localizer(self.within_border(self.joined(maps), x, self.stride))
+        if self.pixel_head is None:
+            return found
+        pixels = self.within_border(self.pixel_head(maps), x, self.pixel_head.stride)
+        return found._replace(pixels=pixels)
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """R+ (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
+        """R+: N x 1 x H x W in [0, 1]; the pixel head's where there is one."""
+        if self.pixel_head is None or found.pixels is None:
+            return self.evidence(found, size)
+        return upsample(found.pixels, size, self.pixel_head.stride).sigmoid()
+
+    def evidence(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """R+ of the class maps (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
         t = decidability(found.class_maps, posterior(found.logits))
         return soft_mask(self.lay_rescaled(t, size), self.config.omega, self.config.sigma_prime)
 

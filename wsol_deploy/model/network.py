@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -64,7 +65,11 @@ class MapNetwork(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """The backbone's deepest maps, side by side at the finest one's size."""
-        first, *deeper = self.backbone(x)[-self.config.depths :]
+        return self.joined(self.backbone(x))
+
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """The deepest of the backbone's maps, side by side at the finest one's size."""
+        first, *deeper = maps[-self.config.depths :]
         size = (first.shape[2], first.shape[3])
         strides = self.backbone.strides[-len(deeper) :]
         wider = [
@@ -75,11 +80,17 @@ class MapNetwork(Network):
 
     def bordered_features(self, x: Tensor) -> Tensor:
         """`features`; at inference of the image with its reflected border, cut back to it."""
-        border = 0 if self.training else self.config.reflect
-        features = self.features(reflected(x, border))
-        if border:
-            features = within(features, (x.shape[2], x.shape[3]), self.stride, border)
-        return features
+        return self.within_border(self.features(self.bordered(x)), x, self.stride)
+
+    def bordered(self, x: Tensor) -> Tensor:
+        """The image; at inference with its reflected border."""
+        return reflected(x, 0 if self.training else self.config.reflect)
+
+    def within_border(self, maps: Tensor, x: Tensor, stride: int) -> Tensor:
+        """Maps of `bordered(x)` cut back to x."""
+        if self.training or not self.config.reflect:
+            return maps
+        return within(maps, (x.shape[2], x.shape[3]), stride, self.config.reflect)
 
     def lay_rescaled(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps (N x 1 x h' x w') at the image's size, from low to high in about [0, 1]."""
