@@ -1,0 +1,82 @@
+"""The pixel head: taught by sure class maps, alone, and drawing the mask."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from wsol_deploy.model.build import build  # noqa: E402
+from wsol_deploy.model.config import ModelConfig  # noqa: E402
+from wsol_deploy.train.losses import sure_cross_entropy  # noqa: E402
+from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
+from wsol_deploy.train.step import training_step  # noqa: E402
+
+
+def network(**changes):
+    torch.manual_seed(0)
+    settings = {
+        "backbone": "resnet18", "weights": "none", "output_stride": 16, "last_stages": "drop",
+        "modalities": 1, "kmax": 1.0, "dropout": 0.0, "alignment": "stride", "pixel_head": 8,
+    }  # fmt: skip
+    return build(ModelConfig(**(settings | changes)), classes=2)
+
+
+def test_only_sure_places_are_asked():
+    logits = torch.tensor([[[[math.log(3.0), 0.0], [0.0, math.log(3.0)]]]])
+    evidence = torch.tensor([[[[0.9, 0.5], [0.6, 0.1]]]])  # sure, unsure, unsure, sure background
+    expected = (-math.log(0.75) - math.log(0.25)) / 2
+    loss = sure_cross_entropy(logits, evidence, sure=0.75)
+    assert loss.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_nothing_sure_asks_nothing():
+    logits = torch.randn(2, 1, 4, 4, requires_grad=True)
+    loss = sure_cross_entropy(logits, torch.full((2, 1, 8, 8), 0.5), sure=0.75)
+    loss.sum().backward()
+    assert loss.tolist() == [0, 0]
+    assert not logits.grad.any()
+
+
+def test_its_loss_teaches_the_head_alone():
+    net = network().train()
+    weights = LossRecipe(localizer=0, foreground=0, background=0, sure=0.501)
+    x = torch.randn(2, 3, 64, 64)
+    erasing = ErasingRecipe(u=0)
+    report = training_step(net, x, torch.tensor([0, 1]), weights, erasing, lambda z: z.backward())
+    assert report.losses["pixels"] > 0
+    learning = {
+        name.partition(".")[0]
+        for name, one in net.named_parameters()
+        if one.grad is not None and one.grad.any()
+    }
+    assert learning == {"pixel_head"}
+
+
+def test_the_mask_is_the_pixel_heads_and_needs_no_posterior():
+    net = network().eval()
+    x = torch.randn(1, 3, 64, 80)
+    found = net.localize(x)
+    swapped = found._replace(logits=found.logits.flip(1))
+    mask = net.mask(found, (64, 80))
+    assert torch.equal(mask, net.mask(swapped, (64, 80)))
+    assert not torch.equal(net.evidence(found, (64, 80)), net.evidence(swapped, (64, 80)))
+    assert torch.equal(net.infer(x)["mask"], mask)
+
+
+def test_it_finds_the_half_of_an_object_that_class_maps_were_not_sure_of():
+    net = network().train()
+    x = torch.zeros(4, 3, 64, 64)
+    x[:, :, 16:48, 16:48] = 2.0
+    hint = torch.full((4, 1, 64, 64), 0.5)
+    hint[:, :, 16:48, 16:32], hint[:, :, :, 52:] = 0.95, 0.05
+    optimizer = torch.optim.Adam(net.pixel_head.parameters(), 0.02)
+    for _ in range(20):
+        optimizer.zero_grad()
+        sure_cross_entropy(net.localize(x).pixels, hint, 0.75).mean().backward()
+        optimizer.step()
+    mask = net.mask(net.localize(x), (64, 64)) > 0.5
+    assert mask[:, :, 20:44, 32:44].float().mean() > 0.9
+    assert mask[:, :, :, :6].float().mean() < 0.1
