@@ -15,7 +15,7 @@ from wsol_deploy.errors import WsolError
 
 COMMANDS = (
     *("quickstart", "train", "evaluate", "export"),
-    *("predict", "demo", "info", "benchmark"),
+    *("predict", "demo", "info", "benchmark", "reproduce"),
 )
 INTERRUPTED = 130
 

@@ -1,0 +1,1 @@
+"""Tables of trainings: planned as data, trained by `wsol train`, measured on the test images."""

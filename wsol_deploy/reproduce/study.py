@@ -1,0 +1,101 @@
+"""A study: one plan on one data set, checked before its first training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsol_deploy.datasets import Dataset, Sample, open_dataset
+from wsol_deploy.errors import UsageError
+from wsol_deploy.reproduce.jobs import Job, check_unchanged, make_jobs
+from wsol_deploy.reproduce.measure import check_truth, choose_shown
+from wsol_deploy.reproduce.plan import Plan, choose
+from wsol_deploy.train.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is to be reproduced.
+
+    Attributes:
+        plan: of rows and tables.
+        data: a data set's path.
+        dataset: with the splits of the first job.
+        output: the folder for everything.
+        budget: one of the plan's.
+        tables: names in the plan.
+        jobs: every row of the tables with every seed, seed by seed.
+        shown: test images of the pictures.
+    """
+
+    plan: Plan
+    data: Path
+    dataset: Dataset
+    output: Path
+    budget: str
+    tables: tuple[str, ...]
+    jobs: tuple[Job, ...]
+    shown: tuple[Sample, ...]
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the tables' rows, each once."""
+        return list(dict.fromkeys(job.row for job in self.jobs))
+
+
+def prepare(
+    plan: Plan,
+    data: Path,
+    output: Path,
+    *,
+    budget: str,
+    seeds: int = 1,
+    tables: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Study:
+    """Make the jobs and check everything that can be checked before the first training.
+
+    Args:
+        plan: of rows and tables.
+        data: a data set's path.
+        output: the folder for everything; what it holds already is kept.
+        budget: one of the plan's.
+        seeds: trainings of each row, with seeds 0, 1, ...
+        tables: names in the plan; none for the plan's default.
+        overrides: "section.key=value" each, for every row.
+
+    Raises:
+        UsageError: no such budget, table or recipe key; other data than the plan is for; a run in
+            the folder was trained otherwise.
+        DataError: not a data set, a split lacks a class, or a test image lacks its truth.
+    """
+    choose([budget], plan.budgets, "budget")
+    names = choose(tables or plan.default, plan.tables, "table")
+    rows = dict.fromkeys(row for name in names for row in plan.tables[name].rows)
+    jobs = make_jobs(plan, rows, range(seeds), output, budget=budget, overrides=overrides)
+    dataset = _open(data, jobs[0].recipe)
+    if plan.dataset not in (None, dataset.name):
+        raise UsageError(
+            f"{data}: is {dataset.name}, and the plan is for {plan.dataset}; take another plan, or "
+            "write one of your own (a TOML file)"
+        )
+    test = dataset.subset("test")
+    check_truth(test, plan.truth)
+    for job in jobs:
+        if job.started:
+            check_unchanged(job, _open(data, job.recipe).fingerprint().sha256)
+    shown = tuple(choose_shown(test))
+    return Study(plan, data, dataset, output, budget, tuple(names), tuple(jobs), shown)
+
+
+def _open(data: Path, recipe: Recipe) -> Dataset:
+    said = recipe.data
+    return open_dataset(
+        data,
+        split=said.split,
+        seed=recipe.training.seed,
+        group_column=said.group_column,
+        valid_fraction=said.valid_fraction,
+        test_fraction=said.test_fraction,
+    )
