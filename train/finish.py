@@ -38,9 +38,10 @@ def _check_all_have_masks(samples: Sequence[Sample], method: str, root: Path) ->
     without = [sample.name for sample in samples if sample.mask is None]
     if without:
         raise DataError(
-            f"{root}: {method} learns from masks, and {len(without)} of the {len(samples)} training and "
-            f"validation images have none, the first {without[0]}; add them (a folder masks beside "
-            "the classes, a CSV column mask) or train another --method, which needs none"
+            f"{root}: {method} learns from masks, and {len(without)} of the {len(samples)} "
+            f"training and validation images have none, the first {without[0]}; add them (a folder "
+            "masks beside the classes, a CSV column mask) or train another --method, which needs "
+            "none"
         )
 
 
