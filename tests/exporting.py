@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from functools import cache
@@ -27,9 +28,10 @@ CLASSES = ["benign", "malignant"]
 
 @cache
 def folder() -> Path:
-    """A folder that goes when the tests end."""
+    """A folder that goes when the tests end; the list of what the user exported is there, too."""
     path = Path(tempfile.mkdtemp(prefix="wsol-export-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
+    os.environ["XDG_STATE_HOME"] = str(path / "state")
     return path
 
 

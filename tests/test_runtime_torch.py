@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from wsol_deploy import provenance
 from wsol_deploy.card import CARD_KEY, OUTPUTS, ModelCard
 from wsol_deploy.errors import ArtifactError
 from wsol_deploy.runtime import load
@@ -44,19 +45,32 @@ def check(predictor) -> None:
 
 
 def test_a_torchscript_file_needs_trust(script):
-    with pytest.raises(ArtifactError, match="can run code when loaded; add --trust"):
+    with pytest.raises(ArtifactError, match=r"can run code when loaded.*--trust"):
         load(script)
     check(load(script, trust=True, device="cpu"))
 
 
-def test_the_proof_of_our_export_is_trust_enough(script):
-    proof = script.with_name("proof.json")
-    proof.write_text(json.dumps({"sha256": hashlib.sha256(script.read_bytes()).hexdigest()}))
-    check(load(script, device="cpu"))
-    proof.write_text(json.dumps({"sha256": "of another file"}))
+def test_what_this_user_exported_opens_and_a_proof_beside_it_vouches_for_nothing(
+    script, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    digest = hashlib.sha256(script.read_bytes()).hexdigest()
+    script.with_name("proof.json").write_text(json.dumps({"sha256": digest}))
+    with pytest.raises(ArtifactError, match="not exported here"):
+        load(script)
+    provenance.remember("of another file")
     with pytest.raises(ArtifactError, match="--trust"):
         load(script)
-    proof.unlink()
+    provenance.remember(digest)
+    check(load(script, device="cpu"))
+
+
+def test_without_a_place_to_remember_an_export_goes_on(script, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    provenance.remember("digest")
+    assert "--trust" in caplog.text
+    assert not provenance.is_own(script)
 
 
 def test_fewer_outputs(script):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wsol_deploy import provenance
 from wsol_deploy.artifacts import Format
 from wsol_deploy.card import OUTPUTS, ModelCard
 from wsol_deploy.errors import ArtifactError, ImageError, MissingExtra
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
-PROOF = "proof.json"
 
 
 class TorchBackend:
@@ -53,10 +52,10 @@ class TorchBackend:
         trust: bool,
         threads: int | None,
     ) -> None:
-        if kind != "safetensors" and not (trust or _proved(path)):
+        if kind != "safetensors" and not (trust or provenance.is_own(path)):
             raise ArtifactError(
-                f"{path}: {path.suffix} files can run code when loaded; add --trust if you know "
-                "where it comes from, or use the .onnx"
+                f"{path}: {path.suffix} files can run code when loaded, and this one was not "
+                "exported here; add --trust if you know where it comes from, or use the .onnx"
             )
         try:
             import torch
@@ -134,12 +133,3 @@ def _load_pt2(path: Path, device: str) -> torch.nn.Module:
     if device != "cpu":
         program = move_to_device_pass(program, device)
     return program.module()
-
-
-def _proved(path: Path) -> bool:
-    """Whether the proof of our export lies beside the file and names its very bytes."""
-    proof = path.with_name(PROOF)
-    if not proof.is_file():
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() in proof.read_text("utf-8")
