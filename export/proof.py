@@ -17,7 +17,7 @@ class Limits:
     """What an artifact may differ by.
 
     Attributes:
-        difference: of any value of any output; None does not limit it.
+        difference: of any value of any output, see `Difference.relative`; None does not limit it.
         mask_iou: least intersection over union of the masks at the threshold.
         labels_agree: least share of images with the same label.
         loss: of F1+ and of F1-, as a fraction.
@@ -40,17 +40,17 @@ LIMITS: dict[Precision, Limits] = {
 class Difference:
     """How far one output is from eager PyTorch's.
 
-    Absolute, but for an output with values outside [-1, 1]: there relative to its largest
-    magnitude in the batch.
-
     Attributes:
-        max: the largest, over all pixels of all cases.
-        mean: the mean over the cases.
-        worst: the case of the largest.
+        max: the largest absolute difference, over all pixels of all cases.
+        mean: the mean absolute difference, over the cases.
+        relative: the largest difference in units of the output's largest magnitude in its batch,
+            or of 1 where that is smaller: what is limited.
+        worst: the case of `relative`.
     """
 
     max: float = 0.0
     mean: float = 0.0
+    relative: float = 0.0
     worst: str = ""
     cases: int = 0
 
@@ -58,10 +58,12 @@ class Difference:
         """Take one more case into account; another shape or a NaN is infinitely far."""
         largest = mean = float("inf")
         if expected.shape == found.shape and np.isfinite(found).all():
-            apart = np.abs(expected - found) / max(1.0, float(np.abs(expected).max(initial=0)))
+            apart = np.abs(expected - found)
             largest, mean = float(apart.max(initial=0)), float(apart.mean())
-        if largest >= self.max:
-            self.max, self.worst = largest, case
+        relative = largest / max(1.0, float(np.abs(expected).max(initial=0)))
+        if relative >= self.relative:
+            self.relative, self.worst = relative, case
+        self.max = max(self.max, largest)
         self.cases += 1
         self.mean += (mean - self.mean) / self.cases
 
@@ -97,6 +99,11 @@ class Agreement:
     def mask_iou(self) -> float:
         """Intersection over union over all pixels."""
         return self.intersection / self.union if self.union else 1.0
+
+    @property
+    def masks(self) -> str:
+        """`mask_iou` in words."""
+        return f"mask IoU {self.mask_iou:.5f}" if self.union else "no mask has any foreground"
 
     @property
     def labels_agree(self) -> float:
@@ -141,7 +148,7 @@ class Proof:
     @property
     def worst(self) -> tuple[str, Difference]:
         """The output that differs most."""
-        return max(self.outputs.items(), key=lambda item: item[1].max)
+        return max(self.outputs.items(), key=lambda item: item[1].relative)
 
     @property
     def losses(self) -> dict[str, float]:
@@ -157,11 +164,11 @@ class Proof:
         """What is beyond its limit, in words, or ""."""
         name, apart = self.worst
         limits, largest = self.limits, self.limits.difference
-        if largest is not None and apart.max > largest:
-            return f"{name} differs from PyTorch by {apart.max:.1e} on {apart.worst}"
-        if largest is not None and self.batching.max > largest:
+        if largest is not None and apart.relative > largest:
+            return f"{name} differs from PyTorch by {apart.relative:.1e} on {apart.worst}"
+        if largest is not None and self.batching.relative > largest:
             return (
-                f"a batch differs from its images one by one by {self.batching.max:.1e} on "
+                f"a batch differs from its images one by one by {self.batching.relative:.1e} on "
                 f"{self.batching.worst}"
             )
         if self.agreement.mask_iou < limits.mask_iou:
@@ -184,8 +191,8 @@ class Proof:
         name, apart = self.worst
         verdict = f"FAILED, kept by force ({self.failure})" if self.failure else "as PyTorch"
         return (
-            f"{verdict} on {self.data}: largest difference {apart.max:.1e} ({name}), mask IoU "
-            f"{self.agreement.mask_iou:.5f}, labels agree {self.agreement.labels_agree:.1%}"
+            f"{verdict} on {self.data}: largest difference {apart.max:.1e} ({name}), "
+            f"{self.agreement.masks}, labels agree {self.agreement.labels_agree:.1%}"
         )
 
     def brief(self) -> dict[str, Any]:
@@ -208,6 +215,7 @@ class Proof:
         return {
             **self.brief(),
             "failure": self.failure,
+            "masks": self.agreement.masks,
             "data": self.data,
             "device": self.device,
             "limits": {name: getattr(self.limits, name) for name in Limits.__slots__},
@@ -217,7 +225,7 @@ class Proof:
 
 
 def _json(apart: Difference) -> dict[str, Any]:
-    return {"max": apart.max, "mean": apart.mean, "worst": apart.worst}
+    return {name: getattr(apart, name) for name in ("max", "mean", "relative", "worst")}
 
 
 def _dice(a: np.ndarray, b: np.ndarray) -> float:

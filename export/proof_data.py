@@ -81,15 +81,15 @@ def held_out(card: ModelCard, model: Path, folder: Path | None) -> ProofData:
 
 
 def training(card: ModelCard, model: Path, folder: Path | None) -> ProofData:
-    """Training images, for calibration.
+    """Training images, for calibration: the run's own, or those of a folder.
 
     Raises:
         UsageError: the training's data is not at hand and no other is named.
     """
-    path = folder or runs.data_of(model)
-    found = _labelled(card, path, "train") if path else None
-    if found:
-        return found
+    for path in (runs.data_of(model), folder):
+        found = _labelled(card, path, "train") if path else None
+        if found:
+            return found
     if folder is not None:
         return _unlabelled(folder)
     raise UsageError(

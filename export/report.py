@@ -43,22 +43,18 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
 
 def _section(name: str, title: str, entry: dict[str, Any]) -> list[str]:
     verdict = entry["failure"] or "within limits"
-    rows = [
-        (output, values["max"], values["mean"], values["worst"])
-        for output, values in entry["outputs"].items()
-    ]
-    batching = entry["batch_against_singles"]
-    rows.append(("batch against singles", batching["max"], batching["mean"], batching["worst"]))
+    rows = {**entry["outputs"], "batch against singles": entry["batch_against_singles"]}
     lines = [
         f"## {name}: {title}",
-        f"{verdict}; {entry['data']}, on {entry['device']}; mask IoU {entry['mask_iou']:.6f}, "
+        f"{verdict}; {entry['data']}, on {entry['device']}; {entry['masks']}, "
         f"labels agree {entry['labels_agree']:.2%}",
         "",
-        "| output | largest difference | mean | on |",
-        "|---|---|---|---|",
+        "| output | largest difference | mean | relative | on |",
+        "|---|---|---|---|---|",
         *(
-            f"| {output} | {most:.2e} | {mean:.2e} | {worst} |"
-            for output, most, mean, worst in rows
+            f"| {output} | {apart['max']:.2e} | {apart['mean']:.2e} | {apart['relative']:.2e} | "
+            f"{apart['worst']} |"
+            for output, apart in rows.items()
         ),
         "",
     ]
@@ -74,11 +70,15 @@ def _section(name: str, title: str, entry: dict[str, Any]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The report's entries, but for those of another version of it."""
     try:
-        entries = json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        entries = {}
-    return {key: entries.get(key, {}) for key in ("artifacts", "not_kept")}
+        found = {}
+    return {
+        key: {name: entry for name, entry in found.get(key, {}).items() if "masks" in entry}
+        for key in ("artifacts", "not_kept")
+    }
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from wsol_deploy.artifacts import Format, read_card
 from wsol_deploy.datasets import synthetic
 from wsol_deploy.errors import DataError, ProofFailed
 from wsol_deploy.export import Options, Shape, export_model, formats, proof_data
-from wsol_deploy.export.proof import LIMITS, Difference
+from wsol_deploy.export.proof import LIMITS, Agreement, Difference
 from wsol_deploy.export.prove import prove
 from wsol_deploy.model.deploy import DeployedModel
 
@@ -80,9 +80,9 @@ def test_a_planted_fault_is_caught(
     entry = json.loads((tmp_path / "proof.json").read_text())["not_kept"]["model.torchscript"]
     assert not entry["passed"]
     assert "sha256" not in entry
-    worst, apart = max(entry["outputs"].items(), key=lambda item: item[1]["max"])
+    worst, apart = max(entry["outputs"].items(), key=lambda item: item[1]["relative"])
     assert entry["failure"].startswith(worst)
-    assert apart["max"] > entry["limits"]["difference"]
+    assert apart["max"] >= apart["relative"] > entry["limits"]["difference"]
     assert entry["failure"] in (tmp_path / "proof.md").read_text()
 
 
@@ -151,3 +151,18 @@ def test_nan_and_another_shape_are_differences(found: np.ndarray) -> None:
     apart.add(np.zeros((1, 2)), found, "a case")
     assert apart.max == float("inf")
     assert apart.worst == "a case"
+
+
+def test_large_values_may_differ_in_proportion_and_are_reported_as_they_are() -> None:
+    apart = Difference()
+    apart.add(np.array([1000.0, 0.0]), np.array([1000.05, 0.0]), "scores")
+    apart.add(np.array([0.5, 0.0]), np.array([0.5002, 0.0]), "shares")
+    assert apart.max == pytest.approx(0.05)
+    assert apart.relative == pytest.approx(2e-4) and apart.worst == "shares"
+
+
+def test_masks_without_foreground_are_not_called_alike() -> None:
+    agreement = Agreement()
+    outputs = {"mask": np.zeros((1, 1, 4, 4)), "probs": np.array([[0.2, 0.8]])}
+    agreement.add(outputs, outputs, 0.5)
+    assert agreement.masks == "no mask has any foreground"
