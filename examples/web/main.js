@@ -3,9 +3,9 @@
 import { open, predict } from "./model.js";
 
 const MOST_PIXELS = 16_000_000;
-const FOREGROUND = [11, 110, 79];
+const OUTLINE = [11, 110, 79];
 const at = (id) => document.getElementById(id);
-const page = { model: null, picture: null, found: null };
+const page = { model: null, picture: null, found: null, bare: false };
 
 function say(text, isError = false) {
   at("status").textContent = text;
@@ -16,7 +16,8 @@ async function useModel(buffer) {
   page.model = await open(buffer);
   const { card } = page.model;
   at("threshold").value = card.threshold.value;
-  say(`${card.name}: ${card.classes.join(", ")}`);
+  say(`Model ${card.name}: ${card.classes.join(", ")}`);
+  at("choose").textContent = "Another model";
   if (page.picture) await look();
 }
 
@@ -62,38 +63,49 @@ function draw() {
   const shown = new ImageData(new Uint8ClampedArray(data), width, height);
   if (page.found) {
     const chosen = mask();
-    tint(shown.data, chosen, Number(at("opacity").value));
-    outline(shown.data, chosen, width, height);
-    const share = chosen.reduce((sum, value) => sum + value, 0) / chosen.length;
-    at("facts").textContent =
-      `${(100 * share).toFixed(1)} % foreground, ${page.found.seconds.toFixed(2)} s, ` +
-      `${width} x ${height}`;
-    at("threshold-value").textContent = Number(at("threshold").value).toFixed(2);
+    if (!page.bare) {
+      fade(shown.data, chosen, Number(at("opacity").value));
+      outline(shown.data, chosen, width, height);
+    }
+    tell(chosen);
   }
   canvas.getContext("2d").putImageData(shown, 0, 0);
 }
 
-function tint(pixels, chosen, opacity) {
+function tell(chosen) {
+  const { width, height, seconds } = page.found;
+  const share = chosen.reduce((sum, value) => sum + value, 0) / chosen.length;
+  at("facts").textContent =
+    `${(100 * share).toFixed(1)} % foreground, ${seconds.toFixed(2)} s, ${width} x ${height}`;
+  at("threshold-value").textContent = Number(at("threshold").value).toFixed(2);
+  at("caption").hidden = false;
+  at("caption").textContent = share
+    ? "Outlined: what decides the label. Press the image to see it bare."
+    : "No pixel is above the threshold: nothing here decides the label.";
+}
+
+/** The background fades to white; the foreground keeps its colours. */
+function fade(pixels, chosen, opacity) {
   chosen.forEach((inside, place) => {
+    if (inside) return;
     for (let c = 0; c < 3; c++) {
-      const value = pixels[4 * place + c];
-      pixels[4 * place + c] = inside
-        ? value + opacity * 0.5 * (FOREGROUND[c] - value)
-        : value + opacity * (255 - value) * 0.75;
+      pixels[4 * place + c] += opacity * (255 - pixels[4 * place + c]);
     }
   });
 }
 
+/** The foreground's own pixels beside the background. */
 function outline(pixels, chosen, width, height) {
-  const reach = Math.max(1, Math.round(Math.max(width, height) / 600));
+  const reach = Math.max(1, Math.round(Math.max(width, height) / 400));
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
       const place = y * width + x;
-      const right = chosen[y * width + Math.min(width - 1, x + reach)];
-      const below = chosen[Math.min(height - 1, y + reach) * width + x];
-      if (chosen[place] !== right || chosen[place] !== below) {
-        pixels.set([...FOREGROUND, 255], 4 * place);
-      }
+      const edge =
+        (x >= reach && !chosen[place - reach]) ||
+        (x + reach < width && !chosen[place + reach]) ||
+        (y >= reach && !chosen[place - reach * width]) ||
+        (y + reach < height && !chosen[place + reach * width]);
+      if (chosen[place] && edge) pixels.set([...OUTLINE, 255], 4 * place);
     }
   }
 }
@@ -142,6 +154,12 @@ at("model").addEventListener("change", (event) => takeModel(event.target.files[0
 at("image").addEventListener("change", (event) => takeImage(event.target.files[0]));
 at("threshold").addEventListener("input", draw);
 at("opacity").addEventListener("input", draw);
+for (const [name, bare] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false]]) {
+  at("canvas").addEventListener(name, () => {
+    page.bare = bare;
+    draw();
+  });
+}
 at("download").addEventListener("click", async (event) => {
   if (event.currentTarget.href) return;
   event.preventDefault();
