@@ -130,7 +130,8 @@ def _localize(network: MinMaxNetwork, x: Tensor, save_memory: bool) -> Localizat
 
 
 def _detach(found: Localization) -> Localization:
-    return Localization(*(part if part is None else part.detach() for part in found))
+    pixels = None if found.pixels is None else found.pixels.detach()
+    return Localization(found.class_maps.detach(), found.logits.detach(), pixels)
 
 
 def _classify(network: MinMaxNetwork, plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:
