@@ -24,7 +24,7 @@ def make_card(
         method=recipe.model.method,
         classes=list(dataset.classes),
         input=ImageInput(size=recipe.data.size.policy),
-        outputs=described(outputs),
+        outputs=described(outputs, recipe.model.method),
         recipe=recipe.model_dump(exclude_none=True),
         model=recipe.model.model_dump(),
         data=fingerprint,
