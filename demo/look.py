@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from wsol_deploy.batch.page import Page
-from wsol_deploy.batch.pixelsize import pixel_size
 from wsol_deploy.batch.writers.rows import row_section
 from wsol_deploy.demo import views
 from wsol_deploy.errors import WsolError
+from wsol_deploy.pixelsize import pixel_size
 from wsol_deploy.runtime import Prediction, Predictor, render
 
 

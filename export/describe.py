@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-from wsol_deploy.card import ModelCard
+from wsol_deploy.card import MaskRule, ModelCard
 
 PACKAGES = ("wsol-deploy", "torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
 DESCRIPTIONS = {
@@ -33,6 +34,40 @@ def describe(card: ModelCard, outputs: Sequence[str], **more: object) -> ModelCa
         **more,
     }
     return card.model_copy(update=update, deep=True)
+
+
+def mask_rule(network: Any) -> MaskRule | None:
+    """How a network's mask follows from its class maps; None if it cannot be had from them."""
+    config = network.config
+    pooling = POOLED.get(config.method)
+    if pooling is None:
+        return None
+    running = config.rescale == "running"
+    minmax = config.method == "minmax"
+    return MaskRule(
+        stride=network.stride,
+        alignment=config.alignment,
+        **pooling(config),
+        weights="posterior" if minmax else "predicted",
+        omega=config.omega if minmax else None,
+        sigma_prime=config.sigma_prime,
+        low=float(network.low) if running else None,
+        high=float(network.high) if running else None,
+        pixel_stride=network.pixel_head.stride if minmax and network.pixel_head else None,
+    )
+
+
+def _wildcat(config: Any) -> dict[str, float]:
+    return {"kmax": config.kmax, "kmin": config.kmin, "alpha": config.alpha}
+
+
+POOLED: dict[str, Callable[[Any], dict[str, float]]] = {
+    "minmax": _wildcat,
+    "wildcat": _wildcat,
+    "cam-avg": lambda config: {"kmax": 1.0},
+    "cam-max": lambda config: {"kmax": 0.0},
+    "cam-lse": lambda config: {"lse_r": config.lse_r},
+}
 
 
 def _versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from wsol_deploy.artifacts import Format, format_of, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ArtifactError, ProofFailed, WsolError
 from wsol_deploy.export import formats, proof_data, report
-from wsol_deploy.export.describe import describe
+from wsol_deploy.export.describe import describe, mask_rule
 from wsol_deploy.export.options import Options
 from wsol_deploy.export.proof import LIMITS, Proof
 from wsol_deploy.export.prove import measure, prove
@@ -121,6 +121,7 @@ def _open(checkpoint: Path, options: Options) -> _Source:
         network.names,
         input=options.shape.describe(card.input),
         precision=options.precision,
+        mask_rule=mask_rule(network.network),
         **options.words,
     )
     if options.precision == "float16":

@@ -20,13 +20,13 @@ from wsol_deploy.batch import engine
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import Journal
 from wsol_deploy.batch.options import Options
-from wsol_deploy.batch.pixelsize import pixel_size
 from wsol_deploy.batch.plan import plan
 from wsol_deploy.batch.run import open_model, run
 from wsol_deploy.batch.sources import Item, Sources
 from wsol_deploy.batch.watch import Settled
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.errors import DataError, WsolError
+from wsol_deploy.pixelsize import pixel_size
 from wsol_deploy.runtime.postprocess import PostProcess
 
 

@@ -88,6 +88,39 @@ class Trust(Part):
     calibrated_on: str = "default, not calibrated"
 
 
+class MaskRule(Part):
+    """How the mask follows from the class maps (Eq. 8, 10 and 11), for images seen in tiles.
+
+    Attributes:
+        version: of this rule.
+        stride: pixels of the graph's image from one cell of the class maps to the next.
+        alignment: how maps are laid over the image: cell i on pixel i * stride, or corners on
+            corners.
+        kmax, kmin, alpha: of the pooling that makes a posterior of the class maps; kmax = 1 is
+            their mean, kmax = 0 their maximum.
+        lse_r: of log-sum-exp pooling, or None.
+        weights: T is the maps' mean under the `posterior`, or the map of the `predicted` class.
+        omega, sigma_prime: slope and centre of Eq. 11; without omega T is only cut to [0, 1].
+        low, high: what T is rescaled by; None for its own range over the image.
+        pixel_stride: where a head of its own draws the mask, the stride of its logits; the class
+            maps then only make the posterior.
+    """
+
+    version: int = 1
+    stride: int = Field(ge=1)
+    alignment: Literal["corners", "stride"]
+    kmax: float = 1.0
+    kmin: float = 0.0
+    alpha: float = 0.0
+    lse_r: float | None = None
+    weights: Literal["posterior", "predicted"] = "posterior"
+    omega: float | None = None
+    sigma_prime: float = 0.5
+    low: float | None = None
+    high: float | None = None
+    pixel_stride: int | None = None
+
+
 class Measured(Part):
     """Metrics with the data they were measured on; all values are fractions in [0, 1]."""
 
@@ -123,6 +156,7 @@ class ModelCard(Part):
     outputs: dict[str, str] = {}
     threshold: Threshold = Threshold()
     trust: Trust = Trust()
+    mask_rule: MaskRule | None = None
     metrics: list[Measured] = []
     recipe: dict[str, Any] = {}
     model: dict[str, Any] = {}

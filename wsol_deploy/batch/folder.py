@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 PARTIAL = ".partial"
+Content = bytes | Path | Callable[[Path], None]
 
 
 class Folder:
@@ -40,13 +41,16 @@ class Folder:
     def __exit__(self, *error: object) -> None:
         self.clear_aside()
 
-    def write(self, name: str, content: bytes | Path) -> None:
-        """Write bytes, or a link to another file, at a path below the root."""
+    def write(self, name: str, content: Content) -> None:
+        """Write bytes, a link to another file, or what a function writes to the path it is given,
+        at a path below the root."""
         aside = self._aside / str(next(self._numbers))
         if isinstance(content, Path):
             _link(content, aside)
-        else:
+        elif isinstance(content, bytes):
             aside.write_bytes(content)
+        else:
+            content(aside)
         self._place(aside, name)
 
     @contextmanager

@@ -30,12 +30,12 @@ class Page:
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.prediction.probability.shape[0]
+        return self.prediction.size[0]
 
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.prediction.probability.shape[1]
+        return self.prediction.size[1]
 
     @property
     def label(self) -> str:

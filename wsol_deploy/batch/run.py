@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from wsol_deploy.artifacts import read_card
 from wsol_deploy.batch import engine, report
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import NAME, Journal
+from wsol_deploy.batch.large import is_large
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.plan import plan
 from wsol_deploy.batch.sources import Item, Sources
 from wsol_deploy.batch.stages import Stages
 from wsol_deploy.batch.watch import Settled
 from wsol_deploy.batch.writers import Writers, choose
-from wsol_deploy.card import OUTPUTS
+from wsol_deploy.card import OUTPUTS, SizePolicy
+from wsol_deploy.errors import UsageError
 from wsol_deploy.runtime import Predictor, load
 
 WATCH_SECONDS = 1.0
@@ -56,7 +58,7 @@ def open_model(
     device: str = "auto",
     threads: int | None = None,
     trust: bool = False,
-    images: int = 2,
+    sources: Sources | None = None,
 ) -> Predictor:
     """Open a model for just the outputs that the options' writers use.
 
@@ -64,11 +66,17 @@ def open_model(
         model, device, trust: see `load`.
         options, output: see `run`.
         threads: CPU threads of one batch; None to share the cores out.
-        images: how many there will be; more than one makes no difference.
+        sources: the images if they are known: one alone gets all the threads.
     """
-    known = read_card(model).outputs or OUTPUTS
-    wanted = [name for name in choose(options, output).outputs if name in known]
-    threads = threads or engine.streams_and_threads(images)[1]
+    card = read_card(model)
+    known = card.outputs or OUTPUTS
+    needed = choose(options, output).outputs
+    if "class_maps" in needed and "class_maps" not in known:
+        raise UsageError(f"{model}: {card.method} has no class maps; leave out --save heatmap")
+    wanted = [name for name in needed if name in known]
+    if card.mask_rule is not None and "class_maps" in known:
+        wanted.append("class_maps")  # images in tiles need them, and they are there anyway
+    threads = threads or engine.streams_and_threads(_passes(sources, card.input.size, options))[1]
     return load(model, outputs=wanted, device=device, threads=threads, trust=trust)
 
 
@@ -148,8 +156,8 @@ class _Job:
         policy = self.predictor.card.input.size
         batches = plan(items, self.settings["batch_size"], policy, self.is_done)
         going = takewhile(lambda batch: not self.stop.is_set(), batches)
-        stages = Stages(self.predictor, self.options, self.writers, self.folder)
         streams = engine.CPU_STREAMS if device == "cpu" else 1
+        stages = Stages(self.predictor, self.options, self.writers, self.folder, streams)
         count = 0
         for entry in engine.run(stages, going, streams, engine.default_workers(device)):
             self.journal.add(entry)
@@ -180,6 +188,13 @@ class _Job:
         return report.write_all(
             self.journal, self.writers, self.folder, self.predictor.card, self.settings, complete
         )
+
+
+def _passes(sources: Sources | None, policy: SizePolicy, options: Options) -> int:
+    """How often the graph will run, counted up to two."""
+    first = list(islice(sources, 2)) if sources is not None else []
+    alone = len(first) == 1 and not is_large(first[0].path, policy, options)
+    return 1 if alone else 2
 
 
 def _settings(predictor: Predictor, sources: Sources, options: Options) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wsol_deploy import images
 from wsol_deploy.errors import DataError
+from wsol_deploy.runtime.pyramids import SLIDE_SUFFIXES, TIFF_SUFFIXES
 
 FOLDERS = (
     "masks", "probabilities", "overlays", "heatmaps", "cutouts", "geojson", "labelme", "yolo",
@@ -79,6 +80,12 @@ class Sources:
                 yield Item(path, path.relative_to(self.base).as_posix())
 
 
+def is_source(path: Path) -> bool:
+    """Whether the file's suffix is that of an image or of a whole slide, and it is not hidden."""
+    streamed = path.suffix.lower() in SLIDE_SUFFIXES | TIFF_SUFFIXES
+    return images.is_image(path) or (streamed and not path.name.startswith("."))
+
+
 def _expand(source: str) -> list[str]:
     if os.path.lexists(source):
         return [source]
@@ -86,7 +93,7 @@ def _expand(source: str) -> list[str]:
     if not matches:
         wild = glob.has_magic(source)
         raise DataError(f"{source}: {'no file matches' if wild else 'no such file or folder'}")
-    return [m for m in matches if Path(m).is_dir() or images.is_image(Path(m))]
+    return [m for m in matches if Path(m).is_dir() or is_source(Path(m))]
 
 
 def _walk(folder: Path, leave_out: set[Path], above: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -107,5 +114,5 @@ def _walk(folder: Path, leave_out: set[Path], above: tuple[Path, ...] = ()) -> I
     for name, is_folder in found:
         if is_folder:
             yield from _walk(folder / name, leave_out, (*above, real))
-        elif images.is_image(Path(name)):
+        elif is_source(Path(name)):
             yield folder / name

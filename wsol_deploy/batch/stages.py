@@ -5,25 +5,28 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wsol_deploy import images
+from wsol_deploy.batch import large
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.page import Page
-from wsol_deploy.batch.pixelsize import pixel_size
 from wsol_deploy.batch.sources import Item
 from wsol_deploy.batch.writers import Writers
-from wsol_deploy.errors import ImageError
-from wsol_deploy.runtime import Predictor
+from wsol_deploy.errors import ImageError, WsolError
+from wsol_deploy.pixelsize import pixel_size
+from wsol_deploy.runtime import Prediction, Predictor
+from wsol_deploy.runtime.pyramids import Pyramid, open_pyramid
 
-LARGE = 16_000_000
+HEAVY = 16_000_000
 STAGES = ("decode", "predict", "write")
 UNWRITABLE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
@@ -35,45 +38,63 @@ class Work:
     Attributes:
         item: the image.
         size: (height, width) once decoded.
+        pyramid: of a large image, once opened.
         graph_input: uint8, what the graph sees, once decoded.
         image: uint8, RGB, if a writer draws on it.
         pixel_size: micrometres of a pixel, if known and needed.
-        outputs: of the graph, without the batch axis, once predicted.
+        finish: gives the prediction at the image's size, once the graph has run.
         failed: why the image cannot be predicted, or None.
         seconds: time in each stage.
     """
 
     item: Item
     size: tuple[int, int] = (0, 0)
+    pyramid: Pyramid | None = None
     graph_input: np.ndarray | None = None
     image: np.ndarray | None = None
     pixel_size: tuple[float, float] | None = None
-    outputs: dict[str, np.ndarray] | None = None
+    finish: Callable[[], Prediction] | None = None
     failed: str | None = None
     seconds: tuple[float, ...] = ()
 
 
 class Stages:
-    """What is done to an image, for one model, one set of options and one output folder."""
+    """What is done to an image, for one model, one set of options and one output folder.
+
+    Args:
+        predictor: opened for what the writers use.
+        options: of the run.
+        writers: its writers.
+        folder: the output.
+        streams: batches that the model runs at the same time.
+    """
 
     def __init__(
-        self, predictor: Predictor, options: Options, writers: Writers, folder: Folder
+        self,
+        predictor: Predictor,
+        options: Options,
+        writers: Writers,
+        folder: Folder,
+        streams: int = 1,
     ) -> None:
         self._predictor = predictor
         self._options = options
         self._writers = writers
         self._folder = folder
-        self._alone = threading.Lock()  # large images are decoded one at a time
+        self._streams = streams
+        self._alone = threading.Lock()  # of the images that need much memory one at a time
 
     def decode(self, item: Item) -> Work:
         """Read the file and bring it to the size the graph sees."""
         start = time.perf_counter()
         try:
-            with self._alone if _is_large(item.path) else nullcontext():
+            if large.is_large(item.path, self._predictor.card.input.size, self._options):
+                return self._open(item, start)
+            with self._alone if _is_heavy(item.path) else nullcontext():
                 image = images.read(item.path)
                 graph_input = self._predictor.prepare(image)
-        except ImageError as error:
-            return Work(item, failed=str(error).removeprefix(f"{item.path}: "))
+        except WsolError as error:
+            return _failed(item, error)
         needs_size = self._options.instances or "geojson" in self._options.save
         return Work(
             item,
@@ -86,7 +107,7 @@ class Stages:
 
     def predict(self, works: Sequence[Work]) -> list[Work]:
         """Run the graph on images together; those of another size than the first run apart."""
-        done = list(works)
+        done = [self._predict_large(work) if work.pyramid else work for work in works]
         for group in _same_shape(works):
             start = time.perf_counter()
             try:
@@ -94,37 +115,39 @@ class Stages:
                 outputs = self._predictor.run(batch)
             except ImageError as error:
                 for index in group:
-                    done[index] = Work(works[index].item, failed=str(error))
+                    done[index] = _failed(works[index].item, error)
                 continue
             seconds = (time.perf_counter() - start) / len(group)
             for row, index in enumerate(group):
+                own = {name: values[row] for name, values in outputs.items()}
                 done[index] = replace(
                     works[index],
                     graph_input=None,
-                    outputs={name: values[row] for name, values in outputs.items()},
+                    finish=partial(self._finish, own, works[index]),
                     seconds=(*works[index].seconds, seconds),
                 )
         return done
 
     def write(self, work: Work) -> dict[str, Any]:
         """Write the image's files; its journal entry."""
-        if work.outputs is None:
+        if work.finish is None:
             return {"image": work.item.name, "failed": work.failed}
         start = time.perf_counter()
         names: list[str] = []
         try:
-            page = self._page(work, work.outputs)
-            for name, content in self._writers.write(page):
-                self._folder.write(name, content)
-                names.append(name)
-        except (ImageError, OSError) as error:
+            page = Page(work.item.name, work.item.path, work.finish(), work.pixel_size)
+            with self._alone if work.pyramid else nullcontext():
+                for name, content in self._writers.write(page):
+                    self._folder.write(name, content)
+                    names.append(name)
+                sections = self._writers.sections(page)
+        except (WsolError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in UNWRITABLE_NAME:
                 raise
             for name in names:
                 self._folder.remove(name)
             reason = error.strerror if isinstance(error, OSError) else error
             return {"image": work.item.name, "failed": f"its output cannot be written: {reason}"}
-        sections = self._writers.sections(page)
         seconds = (*work.seconds, time.perf_counter() - start)
         return {
             "image": work.item.name,
@@ -133,23 +156,53 @@ class Stages:
             **sections,
         }
 
-    def _page(self, work: Work, outputs: dict[str, np.ndarray]) -> Page:
-        prediction = self._predictor.finish(
+    def _open(self, item: Item, start: float) -> Work:
+        with self._alone:
+            pyramid = open_pyramid(item.path)
+        seconds = (time.perf_counter() - start,)
+        return Work(
+            item, pyramid.sizes[0], pyramid=pyramid, pixel_size=pyramid.mpp, seconds=seconds
+        )
+
+    def _predict_large(self, work: Work) -> Work:
+        assert work.pyramid is not None
+        start = time.perf_counter()
+        try:
+            with self._alone:
+                prediction = large.predict(
+                    self._predictor,
+                    work.pyramid,
+                    self._options,
+                    self._writers.needs_image,
+                    self._streams,
+                )
+        except WsolError as error:
+            return _failed(work.item, error)
+        finally:
+            work.pyramid.close()
+        seconds = (*work.seconds, time.perf_counter() - start)
+        return replace(work, finish=lambda: prediction, seconds=seconds)
+
+    def _finish(self, outputs: dict[str, np.ndarray], work: Work) -> Prediction:
+        return self._predictor.finish(
             outputs,
             work.size,
             threshold=self._options.threshold,
             post=self._options.post,
             image=work.image,
         )
-        return Page(work.item.name, work.item.path, prediction, work.pixel_size)
 
 
-def _is_large(path: Path) -> bool:
+def _failed(item: Item, error: WsolError) -> Work:
+    return Work(item, failed=str(error).removeprefix(f"{item.path}: "))
+
+
+def _is_heavy(path: Path) -> bool:
     try:
         height, width = images.size(path)
     except ImageError:
         return False
-    return height * width > LARGE
+    return height * width > HEAVY
 
 
 def _pixels(work: Work) -> np.ndarray:

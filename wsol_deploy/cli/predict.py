@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from wsol_deploy.batch.sources import Sources
     from wsol_deploy.runtime import Predictor
 
+LARGE = "Very large images"
 SAVE_HELP = (
     "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
     "coco, csv, jsonl, parquet (tables). Repeatable. Default: mask and jsonl."
@@ -56,6 +57,36 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model. Default: all cores.")
     ] = None,
+    tile_above: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pixels above which an image is seen in tiles. Default: 32 million.",
+            show_default=False,
+            rich_help_panel=LARGE,
+        ),
+    ] = None,
+    tile: Annotated[
+        int, typer.Option(help="Pixels a side, a multiple of 64.", rich_help_panel=LARGE)
+    ] = 1024,
+    overlap: Annotated[
+        int,
+        typer.Option(help="Pixels neighbours share, a multiple of 64.", rich_help_panel=LARGE),
+    ] = 256,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Of a slide or a pyramidal TIFF; 0 the largest.", rich_help_panel=LARGE
+        ),
+    ] = None,
+    mpp: Annotated[
+        float | None,
+        typer.Option(min=1e-3, help="Micrometres of a pixel, for the same.", rich_help_panel=LARGE),
+    ] = None,
+    skip_background: Annotated[
+        bool,
+        typer.Option("--skip-background", help="Pass over bare glass.", rich_help_panel=LARGE),
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
     ] = False,
@@ -72,12 +103,16 @@ def predict(
 
     Example: wsol predict photos/ -o out/ --save mask --save overlay --save csv
     """
+    from wsol_deploy.batch.engine import cores
     from wsol_deploy.batch.options import DEFAULT_SAVE, Options
     from wsol_deploy.batch.run import open_model
     from wsol_deploy.batch.sources import Sources
     from wsol_deploy.errors import SomeImagesFailed, UsageError
     from wsol_deploy.runs import resolve
+    from wsol_deploy.runtime.large import Scale
     from wsol_deploy.runtime.postprocess import PostProcess
+    from wsol_deploy.runtime.predictor import MAX_GRAPH_PIXELS
+    from wsol_deploy.runtime.tiles import Tiling
 
     one = sources == ["-"]
     if "-" in sources and not one:
@@ -92,11 +127,15 @@ def predict(
         threshold=threshold,
         post=PostProcess(smooth, fill_holes, min_area),
         batch_size=batch_size,
+        tile_above=tile_above or MAX_GRAPH_PIXELS,
+        tiling=Tiling(tile, overlap),
+        scale=Scale(level, mpp),
+        skip_background=skip_background,
     )
     path = resolve(model, want="artifact")
     if one:
         predictor = open_model(
-            path, options, output, device=device, threads=threads, trust=trust, images=1
+            path, options, output, device=device, threads=threads or cores(), trust=trust
         )
         _standard_input(predictor, options)
         return
@@ -108,7 +147,7 @@ def predict(
         device=device,
         threads=threads,
         trust=trust,
-        images=2 if watch else found.at_least(2),
+        sources=None if watch else found,
     )
     summary = _run(predictor, found, output, options, overwrite, watch, quiet)
     if summary.interrupted:
@@ -160,12 +199,13 @@ def _run(
             notice=notice,
         )
     logger.info(
-        "%s: %d images, %d of them new, %d failed, %d to review",
+        "%s: %d images, %d of them new, %d failed, %d to review, on %s",
         output,
         summary.images,
         summary.new,
         summary.failed,
         summary.to_review,
+        predictor.device,
     )
     logger.info("Next: wsol demo" if not summary.interrupted else "The same command goes on.")
     return summary

@@ -22,7 +22,10 @@ class Component:
         box: (x, y, width, height) in pixels.
         centroid: (x, y), mean of the pixels' centres; a pixel's centre is its index plus 0.5.
         mean_probability: of the soft mask over the region, in [0, 1].
-        pixels: bool, height x width of the box: the region's own pixels.
+        pixels: bool: the region's own pixels within the box, or cells of several pixels where
+            the mask was too large to be looked at whole.
+        rows, columns: int, where the rows and columns of `pixels` begin in the image, and where
+            the last ends.
     """
 
     area: int
@@ -30,12 +33,16 @@ class Component:
     centroid: tuple[float, float]
     mean_probability: float
     pixels: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
     @property
     def polygon(self) -> Polygon:
         """The region's outline in the image's coordinates."""
-        x, y, _, _ = self.box
-        rings = [ring + np.array([x, y], np.int32) for ring in trace(self.pixels)]
+        rings = [
+            np.stack([self.columns[ring[:, 0]], self.rows[ring[:, 1]]], axis=1)
+            for ring in trace(self.pixels)
+        ]
         areas = [signed_area(ring) for ring in rings]
         shell = next(ring for ring, area in zip(rings, areas, strict=True) if area > 0)
         holes = [ring for ring, area in zip(rings, areas, strict=True) if area < 0]
@@ -79,31 +86,64 @@ class Polygon:
         return ring
 
 
-def components(mask: np.ndarray, probability: np.ndarray) -> list[Component]:
+def components(
+    mask: np.ndarray,
+    probability: np.ndarray,
+    rows: np.ndarray | None = None,
+    columns: np.ndarray | None = None,
+) -> list[Component]:
     """The connected regions of a mask, from top to bottom, then from left to right.
 
     Args:
         mask: bool, H x W.
         probability: float32, H x W in [0, 1].
+        rows, columns: int32, H + 1 and W + 1: where the mask's rows and columns begin in the
+            image, and where the last ends; None if they are the image's own.
     """
-    count, labels, stats, centroids = cv2.connectedComponentsWithStats(
+    rows = np.arange(mask.shape[0] + 1, dtype=np.int32) if rows is None else rows
+    columns = np.arange(mask.shape[1] + 1, dtype=np.int32) if columns is None else columns
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=CONNECTIVITY
     )
     found = []
     for index in range(1, count):
-        x, y, width, height, area = (int(value) for value in stats[index])
+        x, y, width, height = (int(value) for value in stats[index, : cv2.CC_STAT_AREA])
         window = (slice(y, y + height), slice(x, x + width))
-        pixels = labels[window] == index
         found.append(
-            Component(
-                area=area,
-                box=(x, y, width, height),
-                centroid=(float(centroids[index, 0]) + 0.5, float(centroids[index, 1]) + 0.5),
-                mean_probability=float(probability[window][pixels].mean(dtype=np.float64)),
-                pixels=pixels,
+            _component(
+                labels[window] == index,
+                probability[window],
+                rows[y : y + height + 1],
+                columns[x : x + width + 1],
             )
         )
     return sorted(found, key=lambda part: (part.box[1], part.box[0], part.centroid))
+
+
+def _component(
+    pixels: np.ndarray, probability: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> Component:
+    heights, widths = np.diff(rows).astype(np.int64), np.diff(columns).astype(np.int64)
+    by_row, by_column = pixels @ widths * heights, heights @ pixels * widths
+    area = int(by_row.sum())
+    return Component(
+        area=area,
+        box=(
+            int(columns[0]),
+            int(rows[0]),
+            int(columns[-1] - columns[0]),
+            int(rows[-1] - rows[0]),
+        ),
+        centroid=(_middle(by_column, columns, area), _middle(by_row, rows, area)),
+        mean_probability=float(probability[pixels].mean(dtype=np.float64)),
+        pixels=pixels,
+        rows=rows,
+        columns=columns,
+    )
+
+
+def _middle(weights: np.ndarray, edges: np.ndarray, area: int) -> float:
+    return float(weights @ (edges[:-1] + edges[1:])) / (2 * area)
 
 
 def _simplify(ring: np.ndarray, tolerance: float) -> np.ndarray:

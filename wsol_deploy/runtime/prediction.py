@@ -43,6 +43,11 @@ class Prediction:
     post: PostProcess = NO_POST
     image: np.ndarray | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self.probability.shape[0], self.probability.shape[1]
+
     @cached_property
     def mask(self) -> np.ndarray:
         """bool, H x W: True where `probability` is above the threshold, after `post`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wsol_deploy.batch.folder import Content
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.page import Page
 from wsol_deploy.batch.writers.base import FileWriter, TableWriter
@@ -67,7 +68,7 @@ class Writers:
         """Whether any draws on the image's pixels."""
         return any(writer.needs_image for writer in self.files)
 
-    def write(self, page: Page) -> Iterator[tuple[str, bytes | Path]]:
+    def write(self, page: Page) -> Iterator[tuple[str, Content]]:
         """Every file of one image: its path below the output folder and its content."""
         for writer in self.files:
             yield from writer.files(page)

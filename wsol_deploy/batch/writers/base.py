@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
-from wsol_deploy.batch.folder import Folder
+from wsol_deploy.batch.folder import Content, Folder
 from wsol_deploy.batch.page import Page
 from wsol_deploy.card import ModelCard
 
@@ -32,8 +31,8 @@ class FileWriter(Writer, Protocol):
         """Whether it draws on the pixels of the image."""
         ...
 
-    def files(self, page: Page) -> Iterator[tuple[str, bytes | Path]]:
-        """(path below the output folder, content, or file to link to) of each file."""
+    def files(self, page: Page) -> Iterator[tuple[str, Content]]:
+        """(path below the output folder, content) of each file; see `Folder.write`."""
         ...
 
 

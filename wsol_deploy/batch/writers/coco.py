@@ -78,14 +78,29 @@ def run_lengths(part: Component, height: int, width: int) -> dict[str, Any]:
     """A component as COCO's compressed run lengths (column-major) over the whole image."""
     from pycocotools.mask import frPyObjects
 
-    x, y, _, _ = part.box
-    columns, rows = np.nonzero(part.pixels.T)
-    flat = (columns + x) * height + rows + y
-    gaps = np.flatnonzero(np.diff(flat) > 1)
-    starts = flat[np.concatenate([[0], gaps + 1])]
-    stops = flat[np.concatenate([gaps, [-1]])] + 1
+    starts, stops = _runs(part, height)
+    apart = starts[1:] > stops[:-1]  # runs that meet at the foot of a column are one
+    starts, stops = starts[np.append(True, apart)], stops[np.append(apart, True)]
     edges = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * width]])
     encoded = frPyObjects(
         {"size": [height, width], "counts": np.diff(edges).tolist()}, height, width
     )
     return {"size": [height, width], "counts": encoded["counts"].decode()}
+
+
+def _runs(part: Component, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the region's runs begin and end, column by column, in an image of this height."""
+    turns = np.diff(np.pad(part.pixels.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    cell, first = np.nonzero(turns == 1)
+    last = np.nonzero(turns == -1)[1]
+    counts = np.bincount(cell, minlength=part.pixels.shape[1])
+    runs = np.concatenate([
+        np.tile(np.arange(end - count, end), times)
+        for end, count, times in zip(
+            np.cumsum(counts), counts, np.diff(part.columns), strict=True
+        )
+    ])  # fmt: skip
+    column = np.repeat(
+        np.arange(part.columns[0], part.columns[-1]), np.repeat(counts, np.diff(part.columns))
+    ).astype(np.int64)
+    return column * height + part.rows[first[runs]], column * height + part.rows[last[runs]]

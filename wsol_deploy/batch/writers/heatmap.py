@@ -18,7 +18,7 @@ class HeatmapWriter:
     def files(self, page: Page) -> Iterator[tuple[str, bytes]]:
         prediction = page.prediction
         assert prediction.class_maps is not None and prediction.image is not None
-        heats = render.class_heat(prediction.class_maps, (page.height, page.width))
+        heats = render.class_heat(prediction.class_maps, prediction.probability.shape)
         for index, (name, heat) in enumerate(zip(prediction.classes, heats, strict=True)):
             path = f"heatmaps/{page.name}/{index}-{UNSAFE.sub('_', name)}.png"
             yield path, render.png(render.tint(prediction.image, heat))

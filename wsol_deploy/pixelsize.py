@@ -30,6 +30,11 @@ def pixel_size(path: Path) -> tuple[float, float] | None:
             tags = dict(image.tag_v2.items())  # type: ignore[attr-defined]
     except Exception:  # a damaged header fails in as many ways as Pillow has plugins
         return None
+    return of_tags(tags)
+
+
+def of_tags(tags: dict[int, object]) -> tuple[float, float] | None:
+    """(x, y) micrometres of a pixel by a TIFF file's tags, or None if they do not say."""
     description = str(tags.get(DESCRIPTION, ""))
     resolution = _resolution(tags)
     return (
