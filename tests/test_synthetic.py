@@ -178,3 +178,21 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         synthetic.generate(tmp_path, size=48, train=2, valid=2, test=2)
 
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_several_workers_draw_the_same_bytes_and_count_every_image(tmp_path):
+    drawn = []
+    alone = synthetic.generate(tmp_path / "a", size=48, train=4, valid=2, test=2)
+    together = synthetic.generate(
+        tmp_path / "b",
+        size=48,
+        train=4,
+        valid=2,
+        test=2,
+        workers=2,
+        advance=lambda: drawn.append(1),
+    )
+    assert len(drawn) == 8
+    for one, other in zip(alone.samples, together.samples, strict=True):
+        assert one.image.read_bytes() == other.image.read_bytes()
+        assert one.mask.read_bytes() == other.mask.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -36,7 +37,7 @@ def quickstart(
     """
     started = time.perf_counter()
     run, masks, sheet = output / "run", output / "masks", output / "contact-sheet.png"
-    folder = data or _built_in(output / "data", seed)
+    folder = data or _built_in(output / "data", seed, quiet)
     more = ["--epochs", epochs] if epochs else []
     said = ["-q"] if quiet else []
     first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
@@ -57,11 +58,21 @@ def quickstart(
     )
 
 
-def _built_in(root: Path, seed: int) -> Path:
+def _built_in(root: Path, seed: int, quiet: bool) -> Path:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from wsol_deploy.datasets.synthetic import generate
 
-    print(f"drawing {TRAIN + VALID + TEST} synthetic micrographs in {root}", file=sys.stderr)
-    return generate(root, seed=seed, size=SIZE, train=TRAIN, valid=VALID, test=TEST).root
+    count = TRAIN + VALID + TEST
+    print(f"drawing {count} synthetic micrographs in {root}", file=sys.stderr)
+    hidden = quiet or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=hidden, transient=True) as bar:
+        task = bar.add_task("drawing", total=count)
+        return generate(
+            root, seed=seed, size=SIZE, train=TRAIN, valid=VALID, test=TEST,
+            workers=os.cpu_count() or 1, advance=lambda: bar.advance(task),
+        ).root  # fmt: skip
 
 
 def _step(*words: object) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,8 @@ def generate(
     train: int = 160,
     valid: int = 40,
     test: int = 80,
+    workers: int = 1,
+    advance: Callable[[], object] = lambda: None,
 ) -> Dataset:
     """Write a data set of micrographs, or take the one already there if it is the same.
 
@@ -78,6 +83,8 @@ def generate(
         seed: of everything.
         size: side of the images in pixels.
         train, valid, test: how many images.
+        workers: processes that draw; the images do not depend on it.
+        advance: called after each image.
 
     Raises:
         DataError: `root` holds something else.
@@ -90,7 +97,7 @@ def generate(
         aside = root.with_name(f".{root.name}.{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
         try:
-            _write(aside, record)
+            _write(aside, record, workers, advance)
             shutil.rmtree(root, ignore_errors=True)
             aside.rename(root)
         finally:
@@ -114,16 +121,32 @@ def _refuse_foreign(root: Path) -> None:
         raise DataError(f"{root}: holds something else; name a new folder for the synthetic set")
 
 
-def _write(root: Path, record: dict) -> None:
-    for order, (split, count) in enumerate(record["images"].items()):
-        for index in range(count):
-            label = index % len(GRADES)
-            rng = np.random.default_rng([record["seed"], order, label, index])
-            image, instances = render(rng, GRADES[label], record["size"])
-            place = Path(split) / GRADES[label] / f"{index:04d}.png"
-            _save(root / place, image)
-            _save(root / "masks" / place, instances.astype(np.uint8))
+def _write(root: Path, record: dict, workers: int, advance: Callable[[], object]) -> None:
+    places = [
+        (order, split, index)
+        for order, (split, count) in enumerate(record["images"].items())
+        for index in range(count)
+    ]
+    draw = partial(_draw, root, record["seed"], record["size"])
+    if workers > 1:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            for _ in pool.map(draw, places, chunksize=4):
+                advance()
+    else:
+        for place in places:
+            draw(place)
+            advance()
     (root / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _draw(root: Path, seed: int, size: int, place: tuple[int, str, int]) -> None:
+    order, split, index = place
+    label = index % len(GRADES)
+    rng = np.random.default_rng([seed, order, label, index])
+    image, instances = render(rng, GRADES[label], size)
+    name = Path(split) / GRADES[label] / f"{index:04d}.png"
+    _save(root / name, image)
+    _save(root / "masks" / name, instances.astype(np.uint8))
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
