@@ -8,15 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from wsol_deploy.card import MaskRule, ModelCard
+from wsol_deploy.model.outputs import described
 
 PACKAGES = ("wsol-deploy", "torch", "onnx", "onnxscript", "onnxruntime-gpu", "onnxruntime")
-DESCRIPTIONS = {
-    "mask": "float32, N x 1 x H x W in [0, 1]: soft mask of the foreground, not thresholded",
-    "probs": "float32, N x c in [0, 1]: classifier's posterior on the foreground",
-    "localizer_probs": "float32, N x c in [0, 1]: localizer's own posterior on the whole image",
-    "background_probs": "float32, N x c in [0, 1]: classifier's posterior on the background",
-    "class_maps": "float32, N x c x h' x w': raw signed activation map of each class",
-}
 
 
 def describe(card: ModelCard, outputs: Sequence[str], **more: object) -> ModelCard:
@@ -28,7 +22,7 @@ def describe(card: ModelCard, outputs: Sequence[str], **more: object) -> ModelCa
         more: other fields of the card to set.
     """
     update = {
-        "outputs": {name: DESCRIPTIONS[name] for name in outputs},
+        "outputs": described(outputs, card.method),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": {**card.packages, **_versions()},
         **more,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wsol_deploy import images, runtime
+from wsol_deploy import images, provenance, runtime
 from wsol_deploy.artifacts import Format, format_of, read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import ArtifactError, ProofFailed, WsolError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 CALIBRATION = 64
+RUN_CODE = ("torchscript", "pt2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class _Source:
         graph: what the formats with a graph hold: without batch normalisation, in fp16 if asked.
         card: of the artifacts, but for the proof.
         reference: the checkpoint in eager PyTorch, with its `metrics` on `data`.
+        calibration: batches for int8, none for another precision.
     """
 
     network: DeployedModel
@@ -59,6 +61,7 @@ class _Source:
     reference: runtime.Predictor
     data: proof_data.ProofData
     metrics: dict[str, float]
+    calibration: list[np.ndarray]
 
 
 def export_model(
@@ -113,6 +116,7 @@ def _open(checkpoint: Path, options: Options) -> _Source:
     graph = fold(network)
     card = read_card(checkpoint)
     data = proof_data.validation(card, checkpoint, options.proof_data)
+    calibration = _calibration(card, checkpoint, options) if options.precision == "int8" else []
     logger.info("the proof's images: %s", data.name)
     eager = reference(checkpoint)
     metrics = measure(eager, data)
@@ -126,7 +130,7 @@ def _open(checkpoint: Path, options: Options) -> _Source:
     )
     if options.precision == "float16":
         graph = halve(graph)
-    return _Source(network, graph, described, options, eager, data, metrics)
+    return _Source(network, graph, described, options, eager, data, metrics, calibration)
 
 
 def _export(source: _Source, kind: Format, aside: Path, target: Path) -> Exported:
@@ -148,6 +152,8 @@ def _export(source: _Source, kind: Format, aside: Path, target: Path) -> Exporte
     _check_the_same(artifact, aside)
     digest = hashlib.sha256(aside.read_bytes()).hexdigest()
     aside.replace(target)
+    if kind in RUN_CODE:
+        provenance.remember(digest)
     report.record(target, proof, digest)
     logger.info("%s: %s", target.name, proof.summary)
     return Exported(target, kind, proof)
@@ -167,21 +173,19 @@ def _convert(source: _Source, kind: Format) -> tuple[formats.Writer, Callable[[]
         graph = slim.simplify(graph, options.shape)
     if options.precision != "int8":
         return onnx_format.writer(graph), str
-    batches = _calibration(source)
-    logger.info("quantising with %d training images", len(batches))
-    quantised = int8.quantise(graph, batches, options.keep_float)
-    return onnx_format.writer(quantised), lambda: int8.advice(graph, batches)
+    logger.info("quantising with %d training images", len(source.calibration))
+    quantised = int8.quantise(graph, source.calibration, options.keep_float)
+    return onnx_format.writer(quantised), lambda: int8.advice(graph, source.calibration)
 
 
-def _calibration(source: _Source) -> list[np.ndarray]:
-    data = proof_data.training(source.card, source.reference.path, source.options.proof_data)
-    pictures = data.pictures
+def _calibration(card: ModelCard, checkpoint: Path, options: Options) -> list[np.ndarray]:
+    pictures = proof_data.training(card, checkpoint, options.proof_data).pictures
+    size = options.shape.describe(card.input).size
     every = max(1, len(pictures) // CALIBRATION)
-    batches = []
-    for picture in pictures[::every][:CALIBRATION]:
-        pixels = images.fit(picture.read(), source.card.input.size)
-        batches.append(np.stack([pixels] * (source.options.shape.batch or 1)))
-    return batches
+    return [
+        np.stack([images.fit(picture.read(), size)] * (options.shape.batch or 1))
+        for picture in pictures[::every][:CALIBRATION]
+    ]
 
 
 def _check_the_same(proved: runtime.Predictor, path: Path) -> None:
