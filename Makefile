@@ -39,7 +39,7 @@ browser:
 		echo "no Chromium and no way to install it: the browser tests will skip"
 
 pytest: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
