@@ -1,48 +1,40 @@
-"""Latency of `wsol demo` as a person feels it, many users at once, and the README's pictures.
+"""Latency of `wsol demo` as a person feels it, and many users at once.
 
     python benchmarks/demo.py latency MODEL.onnx [IMAGE...]
     python benchmarks/demo.py users MODEL.onnx [IMAGE...] --users 20 --rounds 6
-    python benchmarks/demo.py pictures MODEL.onnx docs/images
 
 `latency` measures in Chromium, from the act (a file chosen, a slider moved) until the picture
 that follows is on the screen. `users` acts as so many browser tabs: each sends its own picture,
 moves the slider, downloads the mask and leaves; it checks that everybody got their own, that
 answers came in the order of asking, and prints the server's memory after each round. `latency`
-and `pictures` need playwright and a Chromium. Without images, synthetic micrographs of
-1000 x 1000 pixels are used.
+needs playwright and a Chromium. Without images, synthetic micrographs of 1000 x 1000 pixels are
+used. Both print the machine's load, before and after, since a busy machine is slower.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import itertools
 import json
+import os
 import secrets
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import httpx
 import numpy as np
+from demo_server import browsing, serving
 from PIL import Image
 
 from wsol_deploy.datasets import synthetic
 
-WSOL = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 SIDE, MOVES = 1000, 20
 MOVE = """(value) => new Promise((done) => {
   const stage = document.querySelector('#look-stage');
@@ -60,41 +52,6 @@ MOVE = """(value) => new Promise((done) => {
   field.value = value;
   field.dispatchEvent(new Event('input', {bubbles: true}));
 })"""
-
-
-@contextlib.contextmanager
-def serving(model: Path) -> Iterator[tuple[str, subprocess.Popen, float]]:
-    """The demo on a free port: its address, its process, and the seconds it took to come up."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [*WSOL, "demo", "--model", str(model), "--port", str(port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip(), process, time.perf_counter() - start
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-@contextlib.contextmanager
-def browsing() -> Iterator[Any]:
-    """A headless Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if program is None:
-        sys.exit("error: no Chromium here; apt install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 def pictures(given: list[Path], count: int, folder: Path) -> list[Path]:
@@ -276,30 +233,6 @@ def memory(process: subprocess.Popen) -> float:
     return int(line.split()[1]) / 1024
 
 
-def picture_pages(model: Path, folder: Path) -> None:
-    """Screenshots with the built-in images, as small PNGs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with serving(model) as (url, _, _), browsing() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.goto(url)
-        page.wait_for_selector("#look-stage img")
-        page.locator("#look-examples button").nth(1).click()
-        page.wait_for_timeout(2500)
-        keep(page, folder / "demo-look.png")
-        page.get_by_role("tab", name="Compare").click()
-        page.click("#compare-example")
-        page.wait_for_selector("#compare-stage-2 img")
-        page.wait_for_timeout(2000)
-        keep(page, folder / "demo-compare.png")
-
-
-def keep(page: Any, path: Path) -> None:
-    """Save the page as a PNG, packed as small as it gets."""
-    shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-    shot.save(path, optimize=True)
-    print(f"{path}: {path.stat().st_size // 1000} kB")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -309,16 +242,18 @@ def main() -> None:
         command.add_argument("images", type=Path, nargs="*")
     command.add_argument("--users", type=int, default=20)
     command.add_argument("--rounds", type=int, default=6)
-    command = commands.add_parser("pictures")
-    command.add_argument("model", type=Path)
-    command.add_argument("folder", type=Path)
     chosen = parser.parse_args()
+    before = load()
     if chosen.command == "latency":
         latency(chosen.model, chosen.images)
-    elif chosen.command == "users":
-        users(chosen.model, chosen.images, chosen.users, chosen.rounds)
     else:
-        picture_pages(chosen.model, chosen.folder)
+        users(chosen.model, chosen.images, chosen.users, chosen.rounds)
+    print(f"{os.cpu_count()} cores; load a minute before {before}, at the end {load()}")
+
+
+def load() -> str:
+    """What else the machine had to do, as the system's load average of the last minute."""
+    return f"{os.getloadavg()[0]:.2f}"
 
 
 if __name__ == "__main__":

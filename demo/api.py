@@ -9,12 +9,11 @@ from typing import Any
 import gradio as gr
 
 from wsol_deploy.demo import batch, compare, save, views
-from wsol_deploy.demo.look import Look
+from wsol_deploy.demo.look import Drawing, Look
 from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import BATCH_QUEUE, MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.speech import raised
-from wsol_deploy.demo.uploads import read_picture, read_truth
 
 Answer = tuple[dict[str, Any], Path]
 
@@ -36,12 +35,12 @@ class Api:
         components, boxes, entropies, review) with the seconds it took, and the overlay as PNG.
         /view and /download then work on this picture without the model.
         """
-        session = self._session(request)
+        session = self._room.session(request)
         return self._answer(session, self._room.look(picture), threshold)
 
     def example(self, index: float, threshold: float, request: gr.Request) -> Answer:
         """As /look, on one of the page's examples (0 is the first)."""
-        session = self._session(request)
+        session = self._room.session(request)
         return self._answer(session, self._room.look_at_example(int(index)), threshold)
 
     def view(
@@ -53,9 +52,9 @@ class Api:
         view: Overlay, Soft mask, Foreground R⁺, Background R⁻, Class heat map or Picture;
         opacity: of the overlay's veil; label: the class of the heat map; boxes: draw them.
         """
-        session = self._session(request)
+        session = self._room.session(request)
         look = session.current()
-        picture = look.picture(view, threshold, opacity, label, boxes)
+        picture = look.picture(Drawing(view, threshold, opacity, label, boxes))
         return session.show(views.png(picture), f"{Path(look.name).stem}.png")
 
     def download(self, kind: str, threshold: float, opacity: float, request: gr.Request) -> Path:
@@ -63,7 +62,7 @@ class Api:
 
         kind: mask (the bytes of wsol predict), overlay, geojson or json.
         """
-        return save.write(self._session(request), kind, threshold, opacity)
+        return save.write(self._room.session(request), kind, threshold, opacity)
 
     def batch(
         self, files: list[Path], save: list[str], threshold: float, request: gr.Request
@@ -73,8 +72,7 @@ class Api:
         save: what to write, as wsol predict --save. Returns counts, a row a picture, the reasons
         of those left out, and one zip of everything written.
         """
-        predictor, session = self._room.shelf.predictor(), self._session(request)
-        steps = batch.go(predictor, session, files, save, threshold, self._room.limits)
+        steps = self._room.batch(self._room.session(request), files, save, threshold)
         last = deque(steps, maxlen=1).pop()
         report = {
             "pictures": last.total,
@@ -93,11 +91,8 @@ class Api:
         Returns how far they agree, each one's label and foreground, with a truth mask F1+, F1-
         and IoU beside those of a mask of ones, and the map of where they differ as PNG.
         """
-        session, limits = self._session(request), self._room.limits
-        found = compare.compare(
-            self._room.shelf, read_picture(picture, limits), first, second,
-            None if truth is None else read_truth(truth, limits),
-        )  # fmt: skip
+        session = self._room.session(request)
+        found = self._room.compare(picture, first, second, truth)
         *_, difference = found.pictures()
         return found.report, session.show(views.png(difference), "difference.png")
 
@@ -110,13 +105,9 @@ class Api:
         predictor = self._room.shelf.predictor(model)
         return predictor.card.model_dump()
 
-    def _session(self, request: gr.Request) -> Session:
-        return self._room.sessions.of(request.session_hash)
-
     def _answer(self, session: Session, look: Look, threshold: float) -> Answer:
         self._room.sessions.keep(session, look)
-        label = look.prediction.label or ""
-        picture = look.picture(views.OVERLAY, threshold, views.OPACITY, label)
+        picture = look.picture(Drawing(views.OVERLAY, threshold))
         name = f"{Path(look.name).stem}-overlay.png"
         return look.report(threshold), session.show(views.png(picture), name)
 

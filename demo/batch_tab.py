@@ -58,7 +58,7 @@ class BatchTab:
             label="Everything, in one zip", visible=False, interactive=False, elem_id="batch-zip"
         )
         self._gallery = gallery(
-            label="Gallery", columns=5, visible=False, object_fit="contain",
+            label="Gallery", columns=5, height="auto", visible=False, object_fit="contain",
             elem_id="batch-gallery", buttons=["fullscreen"],
         )  # fmt: skip
         self._table = gr.Dataframe(
@@ -79,7 +79,7 @@ class BatchTab:
         self._stop.click(self._halt, None, None, queue=False, api_visibility="private")
 
     def _halt(self, request: gr.Request) -> None:
-        self._room.sessions.of(request.session_hash).stop.set()
+        self._room.session(request).stop.set()
 
     def _run(
         self, files: list[Path] | None, save: list[str], threshold: float, request: gr.Request
@@ -91,15 +91,10 @@ class BatchTab:
             self._archive: gr.update(visible=False),
         }
         try:
-            session = self._room.sessions.of(request.session_hash)
-            predictor = self._room.shelf.predictor()
-            limits = self._room.limits
-            last = None
-            for last in batch.go(predictor, session, files or [], save, threshold, limits):
-                if last.archive is None:
-                    yield {self._progress: _progress(last.done + len(last.failed), last.total)}
-            assert last is not None
-            yield self._told(last)
+            session = self._room.session(request)
+            for step in self._room.batch(session, files or [], save, threshold):
+                yield {self._progress: _progress(step.done + len(step.failed), step.total)}
+            yield self._told(step)
         except Exception as error:
             yield {
                 self._message: panels.alert(sentence(error)),
@@ -146,7 +141,8 @@ def _progress(done: int, total: int, words: str = "") -> str:
 def _summary(progress: batch.Progress) -> str:
     again = sum(row["review"] is not None for row in progress.rows)
     left = progress.total - progress.done - len(progress.failed)
-    words = f"{progress.done} of {progress.total} pictures done"
+    pictures = "picture" if progress.total == 1 else "pictures"
+    words = f"{progress.done} of {progress.total} {pictures} done"
     words += f", {again} to look at again" if again else ""
     words += f", {left} left out because you stopped" if left else ""
     if len(progress.shown) < progress.done:

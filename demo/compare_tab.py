@@ -41,11 +41,11 @@ class CompareTab:
         gr.HTML(f'<p class="quiet">{INTRO}</p>', apply_default_css=False)
         with gr.Row(elem_classes="bring-row"):
             self._picture = picture(
-                label="Picture", sources=["upload", "clipboard"], height=210, buttons=[],
+                label="Picture", sources=["upload", "clipboard"], height=274, buttons=[],
                 elem_id="compare-picture", placeholder="Drop a picture here",
             )  # fmt: skip
             self._truth = picture(
-                label="Truth, if known", sources=["upload"], height=210, buttons=[],
+                label="Truth, if known", sources=["upload"], height=274, buttons=[],
                 elem_id="compare-truth", placeholder="Drop its mask here",
             )  # fmt: skip
             with gr.Column(min_width=260):
@@ -93,7 +93,7 @@ class CompareTab:
             if path is None:
                 return {self._message: ""}
             try:
-                session = self._room.sessions.of(request.session_hash)
+                session = self._room.session(request)
                 return {self._message: "", zone: take(path, session)}
             except Exception as error:
                 return {self._message: panels.alert(sentence(error)), zone: None}
@@ -116,7 +116,7 @@ class CompareTab:
         return {} if picture is None else self._compare(picture, truth, first, second, request)
 
     def _try(self, first: str, second: str, request: gr.Request) -> dict:
-        session = self._room.sessions.of(request.session_hash)
+        session = self._room.session(request)
         example = next(example for example in self._room.examples if example.truth)
         assert example.truth is not None
         picture = session.show(example.path.read_bytes(), example.path.name)
@@ -132,12 +132,8 @@ class CompareTab:
     ) -> dict:
         if picture is None:
             raise WsolError("choose a picture first")
-        session = self._room.sessions.of(request.session_hash)
-        limits = self._room.limits
-        found = compare.compare(
-            self._room.shelf, read_picture(picture, limits), first, second,
-            None if truth is None else read_truth(truth, limits),
-        )  # fmt: skip
+        session = self._room.session(request)
+        found = self._room.compare(picture, first, second, truth)
         titles = (first, second, "Where they differ")
         shown: dict[Any, Any] = {self._result: _result(found.report)}
         for stage, title, pixels in zip(self._stages, titles, found.pictures(), strict=True):

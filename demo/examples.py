@@ -12,6 +12,7 @@ import numpy as np
 
 from wsol_deploy import images
 from wsol_deploy.card import ModelCard
+from wsol_deploy.datasets.folder import MASK_ENDINGS
 from wsol_deploy.demo import views
 from wsol_deploy.demo.uploads import Limits, read_picture
 from wsol_deploy.errors import DataError, ImageError
@@ -71,13 +72,18 @@ def gallery(examples: list[Example]) -> str:
 def _of_folder(folder: Path, limits: Limits) -> list[Example]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of examples")
+    pictures = list(images.find(folder))
+    truths = {path.stem: path for path in pictures if path.stem.endswith(MASK_ENDINGS)}
     found = []
-    for path in images.find(folder):
+    for path in pictures:
+        if path.stem in truths:
+            continue
         try:
             read_picture(path, limits)
         except ImageError:
             continue
-        found.append(Example(path.name, path.stem, path))
+        endings = (truths.get(path.stem + ending) for ending in MASK_ENDINGS)
+        found.append(Example(path.name, path.stem, path, next(filter(None, endings), None)))
         if len(found) == MOST:
             break
     if not found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,24 @@ from wsol_deploy.demo import views
 from wsol_deploy.errors import WsolError
 from wsol_deploy.pixelsize import pixel_size
 from wsol_deploy.runtime import Prediction, Predictor, render
+
+
+class Drawing(NamedTuple):
+    """How a look is to be drawn: the page's controls.
+
+    Attributes:
+        view: one of the look's `views`.
+        threshold: of the soft mask, in [0, 1].
+        opacity: of the overlay's veil, in [0, 1].
+        label: the class of the class heat map.
+        boxes: draw them.
+    """
+
+    view: str
+    threshold: float
+    opacity: float = views.OPACITY
+    label: str = ""
+    boxes: bool = False
 
 
 @dataclass(eq=False)
@@ -58,35 +76,28 @@ class Look:
             return self.prediction
         return replace(self.prediction, threshold=threshold)
 
-    def picture(
-        self, view: str, threshold: float, opacity: float, label: str, boxes: bool = False
-    ) -> np.ndarray:
+    def picture(self, asked: Drawing) -> np.ndarray:
         """What the stage shows: uint8, h x w x 3, RGB.
-
-        Args:
-            view: one of `views`.
-            threshold, opacity: in [0, 1].
-            label: the class of the class heat map.
-            boxes: draw them.
 
         Raises:
             WsolError: an unknown view or class.
         """
-        found = views.scaled_boxes(self.at(threshold), self.image.shape[:2]) if boxes else None
-        mask = self.probability > threshold
-        if view == views.OVERLAY:
-            return views.overlay(self.image, mask, opacity, found)
-        if view == views.SOFT:
-            return views.soft(self.probability, mask, found)
-        if view == views.HEAT:
-            return views.heat(self._share(label), mask, found)
-        if view == views.FOREGROUND:
+        size = self.image.shape[:2]
+        boxes = views.scaled_boxes(self.at(asked.threshold), size) if asked.boxes else None
+        mask = self.probability > asked.threshold
+        if asked.view == views.OVERLAY:
+            return views.overlay(self.image, mask, asked.opacity, boxes)
+        if asked.view == views.SOFT:
+            return views.soft(self.probability, mask, boxes)
+        if asked.view == views.HEAT:
+            return views.heat(self._share(asked.label), mask, boxes)
+        if asked.view == views.FOREGROUND:
             return views.kept(self.image, self.probability)
-        if view == views.BACKGROUND:
+        if asked.view == views.BACKGROUND:
             return views.kept(self.image, 1 - self.probability)
-        if view == views.PLAIN:
+        if asked.view == views.PLAIN:
             return self.image
-        raise WsolError(f"there is no view {view!r}; known: {', '.join(self.views)}")
+        raise WsolError(f"there is no view {asked.view!r}; known: {', '.join(self.views)}")
 
     def overlay(self, threshold: float, opacity: float) -> np.ndarray:
         """The overlay at the picture's full size."""

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from wsol_deploy.demo import examples, panels, save, views
-from wsol_deploy.demo.look import Look
+from wsol_deploy.demo.look import Drawing, Look
 from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
@@ -26,6 +26,8 @@ FETCH = (
 )
 DRAW: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 RUN: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "api_visibility": "private"}
+NO_PICTURE = "No picture yet."
+Values = dict[Any, Any]  # what the page's components hold, by component
 
 
 class LookTab:
@@ -49,10 +51,7 @@ class LookTab:
     def open_first_example(self, page: gr.Blocks) -> None:
         """Show the first example when the page opens."""
         if self._room.examples:
-            page.load(
-                self._say(self._first), self._controls, self._everything, **RUN,
-                show_progress="hidden",
-            )  # fmt: skip
+            page.load(self._say(self._first), **self._opening, **RUN)
 
     def _build_input(self) -> None:
         self.picture = picture(
@@ -75,7 +74,7 @@ class LookTab:
         )
         self._stage = picture(
             label="Result", interactive=False, show_label=False, buttons=["fullscreen"],
-            elem_id="look-stage", alt_text="No picture yet",
+            elem_id="look-stage", alt_text=NO_PICTURE,
         )  # fmt: skip
         self._legend = gr.HTML(panels.EMPTY, elem_id="look-legend", apply_default_css=False)
         with gr.Row(elem_classes="sliders"):
@@ -95,9 +94,8 @@ class LookTab:
 
     def _build_findings(self) -> None:
         self._verdict = gr.HTML(
-            '<p class="quiet">No picture yet.</p>', elem_id="look-verdict",
-            apply_default_css=False,
-        )  # fmt: skip
+            panels.quiet(NO_PICTURE), elem_id="look-verdict", apply_default_css=False
+        )
         self._numbers = gr.HTML(elem_id="look-numbers", apply_default_css=False)
         gr.HTML('<p class="eyebrow">Download</p>', apply_default_css=False)
         with gr.Row(elem_classes="downloads"):
@@ -108,122 +106,96 @@ class LookTab:
         self._file = files(visible=False)
 
     def _bind(self) -> None:
-        self._controls = [self._view, self._threshold, self._opacity, self._class, self._boxes]
+        controls = {self._view, self._threshold, self._opacity, self._class, self._boxes}
         drawn = [self._message, self._stage, self._legend, self._numbers]
-        self._everything = [*drawn, self._verdict, self._class, self.picture]
-        self.picture.upload(
-            self._say(self._read), [self.picture, *self._controls], self._everything, **RUN
-        )
-        self._gallery.select(self._say(self._example), self._controls, self._everything, **RUN)
-        self.picture.clear(self._say(self._clear), None, self._everything, **DRAW)
+        everything = [*drawn, self._verdict, self._class, self.picture]
+        self._opening = {"inputs": controls, "outputs": everything, "show_progress": "hidden"}
+        self.picture.upload(self._say(self._read), {self.picture, *controls}, everything, **RUN)
+        self._gallery.select(self._say(self._example), controls, everything, **RUN)
+        self.picture.clear(self._say(self._clear), None, everything, **DRAW)
         for control in (self._threshold, self._opacity):
             control.input(
-                self._say(self._draw), self._controls, drawn, trigger_mode="always_last", **DRAW
+                self._say(self._draw), controls, drawn, trigger_mode="always_last", **DRAW
             )
         for other in (self._class, self._boxes):
-            other.input(self._say(self._draw), self._controls, drawn, **DRAW)
+            other.input(self._say(self._draw), controls, drawn, **DRAW)
         self._view.input(
-            self._say(self._turn), self._controls, [*drawn, self._opacity, self._class], **DRAW
+            self._say(self._turn), controls, [*drawn, self._opacity, self._class], **DRAW
         )
         for kind, button in self._buttons.items():
             button.click(
-                self._say(self._saver(kind)), self._controls, [self._message, self._file], **DRAW
+                self._say(self._saver(kind)), controls, [self._message, self._file], **DRAW
             ).success(None, self._file, None, js=FETCH)
 
     def _say(self, handler: Callable[..., dict]) -> Callable[..., dict]:
         return spoken(self._message)(handler)
 
-    def _read(
-        self, path: Path | None, view: str, threshold: float, opacity: float, label: str,
-        boxes: bool, request: gr.Request,
-    ) -> dict:  # fmt: skip
-        if path is None:
-            return {}
-        session = self._room.sessions.of(request.session_hash)
-        look = self._room.look(path)
-        return self._present(session, look, view, threshold, opacity, label, boxes)
+    def _asked(self, values: Values) -> Drawing:
+        return Drawing(
+            values[self._view], values[self._threshold], values[self._opacity],
+            values[self._class], values[self._boxes],
+        )  # fmt: skip
 
-    def _first(
-        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
-        request: gr.Request,
-    ) -> dict:  # fmt: skip
-        session = self._room.sessions.of(request.session_hash)
-        look = self._room.look_at_example(0)
-        return self._present(session, look, view, threshold, opacity, label, boxes)
+    def _read(self, values: Values, request: gr.Request) -> dict:
+        path = values[self.picture]
+        return {} if path is None else self._present(self._room.look(path), values, request)
 
-    def _example(
-        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
-        request: gr.Request, event: gr.EventData,
-    ) -> dict:  # fmt: skip
-        session = self._room.sessions.of(request.session_hash)
-        look = self._room.look_at_example(int(event.index))
-        return self._present(session, look, view, threshold, opacity, label, boxes)
+    def _example(self, values: Values, request: gr.Request, event: gr.EventData) -> dict:
+        return self._present(self._room.look_at_example(int(event.index)), values, request)
 
-    def _present(
-        self, session: Session, look: Look, view: str, threshold: float, opacity: float,
-        label: str, boxes: bool,
-    ) -> dict:  # fmt: skip
+    def _first(self, values: Values, request: gr.Request) -> dict:
+        return self._present(self._room.look_at_example(0), values, request)
+
+    def _present(self, look: Look, values: Values, request: gr.Request) -> dict:
+        session, asked = self._room.session(request), self._asked(values)
         self._room.sessions.keep(session, look)
-        label = look.prediction.label or label
+        asked = asked._replace(label=look.prediction.label or asked.label)
         return {
             self.picture: None,
-            self._class: label,
-            self._verdict: panels.verdict(look.report(threshold), self._room.card),
-            **self._drawing(session, view, threshold, opacity, label, boxes),
+            self._class: asked.label,
+            self._verdict: panels.verdict(look.report(asked.threshold), self._room.card),
+            **self._drawing(session, asked),
         }
 
-    def _draw(
-        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
-        request: gr.Request,
-    ) -> dict:  # fmt: skip
-        session = self._room.sessions.of(request.session_hash)
-        return self._drawing(session, view, threshold, opacity, label, boxes)
+    def _draw(self, values: Values, request: gr.Request) -> dict:
+        return self._drawing(self._room.session(request), self._asked(values))
 
-    def _turn(
-        self, view: str, threshold: float, opacity: float, label: str, boxes: bool,
-        request: gr.Request,
-    ) -> dict:  # fmt: skip
+    def _turn(self, values: Values, request: gr.Request) -> dict:
+        view = values[self._view]
         return {
             self._opacity: gr.update(visible=view == views.OVERLAY),
             self._class: gr.update(visible=view == views.HEAT),
-            **self._draw(view, threshold, opacity, label, boxes, request),
+            **self._draw(values, request),
         }
 
-    def _drawing(
-        self, session: Session, view: str, threshold: float, opacity: float, label: str,
-        boxes: bool,
-    ) -> dict:  # fmt: skip
+    def _drawing(self, session: Session, asked: Drawing) -> dict:
         look = session.current()
-        report = look.report(threshold)
-        picture = look.picture(view, threshold, opacity, label, boxes)
-        stem = Path(look.name).stem
-        spoken_words = (
-            f"{view} of {look.name}: {report['foreground_fraction']:.0%} foreground "
-            f"at threshold {threshold:.2f}"
+        report = look.report(asked.threshold)
+        content, suffix = views.shown(asked.view, look.picture(asked))
+        stem = f"{Path(look.name).stem}-{asked.view.split()[0].lower()}"
+        words = (
+            f"{asked.view} of {look.name}: {report['foreground_fraction']:.0%} foreground "
+            f"at threshold {asked.threshold:.2f}"
         )
-        content, suffix = views.shown(view, picture)
-        path = session.show(content, f"{stem}-{view.split()[0].lower()}{suffix}")
         return {
-            self._stage: gr.update(value=path, alt_text=spoken_words),
-            self._legend: panels.legend(view, threshold, label),
+            self._stage: gr.update(value=session.show(content, stem + suffix), alt_text=words),
+            self._legend: panels.legend(asked.view, asked.threshold, asked.label),
             self._numbers: panels.numbers(report),
         }
 
     def _clear(self, request: gr.Request) -> dict:
-        self._room.sessions.of(request.session_hash).forget()
+        self._room.session(request).forget()
         return {
-            self._stage: gr.update(value=None, alt_text="No picture yet"),
+            self._stage: gr.update(value=None, alt_text=NO_PICTURE),
             self._legend: panels.EMPTY,
             self._numbers: "",
-            self._verdict: '<p class="quiet">No picture yet.</p>',
+            self._verdict: panels.quiet(NO_PICTURE),
         }
 
     def _saver(self, kind: str) -> Callable[..., dict]:
-        def saved(
-            view: str, threshold: float, opacity: float, label: str, boxes: bool,
-            request: gr.Request,
-        ) -> dict:  # fmt: skip
-            session = self._room.sessions.of(request.session_hash)
-            return {self._file: save.write(session, kind, threshold, opacity)}
+        def saved(values: Values, request: gr.Request) -> dict:
+            asked = self._asked(values)
+            session = self._room.session(request)
+            return {self._file: save.write(session, kind, asked.threshold, asked.opacity)}
 
         return saved

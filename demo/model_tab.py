@@ -15,16 +15,29 @@ TITLES = {
     "max_box_acc": "MaxBoxAcc", "max_box_acc_v2": "MaxBoxAccV2",
     "box_acc": "BoxAcc", "top1_loc": "Top-1 Loc", "auroc": "AUROC",
 }  # fmt: skip
-LIMITS = (
+FROM_LABELS = (
     "<b>Trained on image labels, not on outlines.</b> It was told what each picture shows, never "
     "where. Edges follow what helped to tell the classes apart, so they can be too generous, too "
-    "tight, or beside the point.",
+    "tight, or beside the point."
+)
+FROM_MASKS = (
+    "<b>Trained on outlines.</b> People drew masks for it, which the other methods do without. "
+    "Its edges repeat their habits."
+)
+LIMITS = (
     "<b>Not a medical device.</b> For research. No diagnosis may rest on it.",
     "<b>Good only near its data.</b> Another scanner, stain, organ or kind of photograph can "
-    "change the numbers below without a sign.",
+    "change its numbers without a sign.",
     "<b>It always answers.</b> A picture of something else gets one of its classes as well. "
     "“Look again” marks doubt; its absence is no proof.",
 )
+GIVES = {
+    "mask": "the soft mask",
+    "probs": "the class",
+    "localizer_probs": "the localizer's own guess at the class",
+    "background_probs": "whether the background still shows a class",
+    "class_maps": "a heat map for each class",
+}
 PROVED = {"mask_iou": "Masks overlap (IoU)", "labels_agree": "Labels agree"}
 MEANING = (
     "F1+ is the Dice score of the foreground, F1− that of the background. They stand together "
@@ -49,7 +62,8 @@ def model_tab(room: Room) -> None:
 
 def card_page(card: ModelCard) -> str:
     """A card as HTML, the limits first."""
-    limits = "".join(f"<li>{sentence}</li>" for sentence in LIMITS)
+    learnt = FROM_MASKS if card.method in panels.FROM_MASKS else FROM_LABELS
+    limits = "".join(f"<li>{sentence}</li>" for sentence in (learnt, *LIMITS))
     return (
         f'<article class="model"><h2>{escape(card.name)}</h2>{_said(card.description)}'
         f'<aside class="limits"><h3>What to keep in mind</h3><ul>{limits}</ul></aside><div>'
@@ -83,23 +97,32 @@ def _measured(found: Measured) -> str:
         for who, values in lines.items()
     ]
     caption = f"{found.dataset}, {found.split}: {found.images} images"
-    return panels.table(["", *(TITLES.get(n, n) for n in names)], rows, caption, strong=0)
+    return panels.table(["Method", *(TITLES.get(n, n) for n in names)], rows, caption, strong=0)
 
 
 def _decides(card: ModelCard) -> list[tuple[str, str]]:
     size = card.input.size
     policy = "the picture's own size" if size.size is None else f"{size.mode} {size.size} pixels"
-    trust = card.trust
-    return [
+    given = [name for name in GIVES if not card.outputs or name in card.outputs]
+    rows = [
         ("Classes", ", ".join(card.classes)),
         ("Threshold", f"{card.threshold.value:.2f}: {card.threshold.chosen_on}"),
         ("Computed at", policy),
-        (
-            "Look again if",
-            f"doubt in the foreground is above {trust.foreground_entropy_max:.2f}, or doubt in "
-            f"the background below {trust.background_entropy_min:.2f} ({trust.calibrated_on})",
-        ),
+        ("Gives", "; ".join(GIVES[name] for name in given)),
+        ("Does not give", "; ".join(words for name, words in GIVES.items() if name not in given)),
+        ("Look again if", _doubts(card, given)),
     ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _doubts(card: ModelCard, given: list[str]) -> str:
+    if "probs" not in given:
+        return ""
+    trust = card.trust
+    words = f"doubt about the class is above {trust.foreground_entropy_max:.2f}"
+    if "background_probs" in given:
+        words += f", or doubt in the background below {trust.background_entropy_min:.2f}"
+    return f"{words} ({trust.calibrated_on})"
 
 
 def _origin(card: ModelCard) -> list[tuple[str, str]]:

@@ -108,6 +108,12 @@
     for (const [place, name] of Object.entries(names)) {
       for (const field of document.querySelectorAll(place)) field.setAttribute("aria-label", name);
     }
+    for (const button of document.querySelectorAll("[aria-label='common.upload']")) {
+      button.setAttribute("aria-label", "Add files");
+      button.title = "Add files";
+    }
+    // What is written in the drop zones names them.
+    for (const zone of document.querySelectorAll(".upload-container:not(.icon-mode)[aria-label]")) zone.removeAttribute("aria-label");
     // One name for all radios of a group, so that arrow keys move between them.
     for (const radio of document.querySelectorAll("#look-view input[type=radio]")) radio.name = "view";
   };

@@ -131,8 +131,9 @@ def _check_port(host: str, port: int) -> None:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        reason, *_ = str(error.strerror).partition(" (while")  # Python repeats the address
         raise WsolError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port or --host"
+            f"cannot listen on {host}:{port} ({reason}); choose another --port or --host"
         ) from error
 
 

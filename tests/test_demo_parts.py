@@ -16,15 +16,20 @@ import pytest
 from artifacts import make_artifact
 
 import wsol_deploy.demo
-from wsol_deploy.card import Measured, ModelCard
+from wsol_deploy.card import Measured, ModelCard, Trust
 from wsol_deploy.demo import compare, examples, panels, save, server, views
+from wsol_deploy.demo.app import build
 from wsol_deploy.demo.gate import Gate
-from wsol_deploy.demo.look import Look, look_at
+from wsol_deploy.demo.look import Drawing, Look, look_at
+from wsol_deploy.demo.model_tab import card_page
+from wsol_deploy.demo.room import Room
 from wsol_deploy.demo.sessions import Sessions
 from wsol_deploy.demo.shelf import Shelf
 from wsol_deploy.demo.uploads import Limits
 from wsol_deploy.errors import DataError, UsageError, WsolError
 from wsol_deploy.evaluation.pixels import Counts
+
+SURE = Trust(foreground_entropy_max=1, background_entropy_min=0)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +89,8 @@ def test_the_colour_bar_runs_over_the_same_scale() -> None:
 
 
 def test_foreground_and_background_share_the_picture(look: Look) -> None:
-    shown = look.picture(views.FOREGROUND, 0.5, 0.6, "benign").astype(int)
-    other = look.picture(views.BACKGROUND, 0.5, 0.6, "benign").astype(int)
+    shown = look.picture(Drawing(views.FOREGROUND, 0.5)).astype(int)
+    other = look.picture(Drawing(views.BACKGROUND, 0.5)).astype(int)
     together = look.image.astype(int) + np.array(views.ERASED)
     assert np.abs(shown + other - together).max() <= 2
 
@@ -93,49 +98,78 @@ def test_foreground_and_background_share_the_picture(look: Look) -> None:
 def test_the_threshold_moves_the_overlay_and_the_numbers_without_the_model(look: Look) -> None:
     low, high = look.report(0.1), look.report(0.9)
     assert low["foreground_fraction"] > high["foreground_fraction"] > 0
-    pictures = [look.picture(views.OVERLAY, t, 0.6, "benign") for t in (0.1, 0.9)]
+    pictures = [look.picture(Drawing(views.OVERLAY, t)) for t in (0.1, 0.9)]
     assert (pictures[0] != pictures[1]).any()
 
 
 def test_boxes_are_drawn_on_request(look: Look) -> None:
-    without = look.picture(views.OVERLAY, 0.5, 0.6, "benign")
-    framed = look.picture(views.OVERLAY, 0.5, 0.6, "benign", boxes=True)
+    without = look.picture(Drawing(views.OVERLAY, 0.5))
+    framed = look.picture(Drawing(views.OVERLAY, 0.5, boxes=True))
     assert (framed == np.array(views.BOX)).all(axis=2).sum() > 50
     assert not (without == np.array(views.BOX)).all(axis=2).any()
 
 
 def test_heat_of_all_classes_sums_to_one(look: Look) -> None:
-    look.picture(views.HEAT, 0.5, 0.6, "benign")
+    look.picture(Drawing(views.HEAT, 0.5, label="benign"))
     assert look._heat is not None
     assert np.allclose(look._heat.sum(axis=0), 1, atol=1e-5)
 
 
 def test_unknown_views_and_classes_are_named(look: Look) -> None:
     with pytest.raises(WsolError, match="no view 'Xray'"):
-        look.picture("Xray", 0.5, 0.6, "benign")
+        look.picture(Drawing("Xray", 0.5))
     with pytest.raises(WsolError, match="no class 'zebra'"):
-        look.picture(views.HEAT, 0.5, 0.6, "zebra")
+        look.picture(Drawing(views.HEAT, 0.5, label="zebra"))
 
 
 def test_a_large_picture_is_shown_reduced_and_saved_whole(shelf: Shelf) -> None:
     look = look_at(shelf.predictor(), Path("wide.png"), demo_page.blobs(300, 2400))
-    assert look.picture(views.OVERLAY, 0.5, 0.6, "benign").shape == (150, 1200, 3)
+    assert look.picture(Drawing(views.OVERLAY, 0.5)).shape == (150, 1200, 3)
     assert look.overlay(0.5, 0.6).shape == (300, 2400, 3)
     assert (look.report(0.5)["width"], look.report(0.5)["height"]) == (2400, 300)
 
 
 def test_a_small_picture_is_shown_enlarged_and_saved_as_it_is(shelf: Shelf) -> None:
     look = look_at(shelf.predictor(), Path("small.png"), demo_page.blobs(40, 80))
-    assert look.picture(views.OVERLAY, 0.5, 0.6, "benign").shape == (400, 800, 3)
+    assert look.picture(Drawing(views.OVERLAY, 0.5)).shape == (400, 800, 3)
     assert look.overlay(0.5, 0.6).shape == (40, 80, 3)
 
 
-def test_a_model_without_class_maps_or_labels_still_shows(tmp_path: Path) -> None:
-    bare = make_artifact(tmp_path / "bare.onnx", outputs=("mask",))
-    predictor = Shelf([bare], device="cpu").predictor()
-    look = look_at(predictor, Path("a.png"), demo_page.blobs(64, 64))
-    assert views.HEAT not in look.views
-    assert "without a label" in panels.verdict(look.report(0.5), predictor.card)
+@pytest.mark.parametrize(
+    ("outputs", "verdict", "missing"),
+    [
+        (("mask",), "without a label", "a heat map for each class"),
+        (
+            ("mask", "localizer_probs", "class_maps"),
+            "does not judge its own foreground",
+            "the class",
+        ),
+        (("mask", "probs"), "it does not judge its mask", "the background still"),
+    ],
+)
+def test_a_model_with_fewer_outputs_shows_what_it_has(
+    tmp_path: Path, outputs: tuple[str, ...], verdict: str, missing: str
+) -> None:
+    shelf = Shelf([make_artifact(tmp_path / "bare.onnx", outputs=outputs, trust=SURE)], "cpu")
+    predictor, session = shelf.predictor(), Sessions(tmp_path).of("one")
+    session.look = look = look_at(predictor, Path("a.png"), demo_page.blobs(64, 64))
+    assert (views.HEAT in look.views) is ("class_maps" in outputs)
+    for view in look.views:
+        assert look.picture(Drawing(view, 0.5, label="benign")).shape == (800, 800, 3)
+    assert all(save.write(session, kind, 0.5, 0.6).stat().st_size for kind in save.TITLES)
+    assert verdict in panels.verdict(look.report(0.5), predictor.card)
+    assert missing in card_page(predictor.card).partition("Does not give")[2]
+    room = Room(shelf, Sessions(tmp_path / "sessions"), [], Limits())
+    (turn,) = (
+        part["props"] for part in build(room).get_config_file()["components"]
+        if part["props"].get("elem_id") == "look-view"
+    )  # fmt: skip
+    assert [view for view, _ in turn["choices"]] == look.views
+
+
+def test_many_classes_are_cut_to_the_likeliest() -> None:
+    said = panels.bars({f"class {k}": k / 4950 for k in range(100)})
+    assert "class 99" in said and "class 50" not in said and "92 less likely" in said
 
 
 # Sessions
@@ -255,8 +289,6 @@ def test_what_comes_from_outside_is_escaped() -> None:
         "image": bad, "label": bad, "probabilities": {bad: 0.9, "b": 0.1}, "review": bad,
         "localizer_probabilities": None, "foreground_entropy": 0.1, "background_entropy": 0.9,
     }  # fmt: skip
-    from wsol_deploy.demo.model_tab import card_page
-
     for text in (
         panels.header(card), panels.verdict(report, card), panels.alert(bad),
         panels.legend(views.HEAT, 0.5, bad), card_page(card), panels.table([bad], [[bad]], bad),
@@ -269,20 +301,26 @@ def test_what_comes_from_outside_is_escaped() -> None:
     [
         (0.1, 0.9, None, ["Nothing stands out"]),
         (0.8, 0.9, "foreground undecided", ["Look again", "does not settle the class"]),
+        (0.8, None, "foreground undecided", ["Look again", "is not sure of the class"]),
         (0.1, 0.2, "background still predicts x", ["Look again", "may be incomplete"]),
     ],
 )
 def test_trust_is_said_in_plain_words(
-    inside: float, outside: float, review: str | None, words: list[str]
+    inside: float, outside: float | None, review: str | None, words: list[str]
 ) -> None:
     report = {"foreground_entropy": inside, "background_entropy": outside, "review": review}
     said = panels.trust(report, ModelCard(name="m", method="m", classes=["a", "b"]))
     assert all(word in said for word in words)
 
 
-def test_numbers_stand_beside_their_baselines() -> None:
-    from wsol_deploy.demo.model_tab import card_page
+def test_what_a_model_learnt_from_is_said() -> None:
+    for method, words in (("minmax", "image labels"), ("unet", "masks")):
+        card = ModelCard(name="m", method=method, classes=["a", "b"])
+        assert f"Trained on {words}." in panels.header(card)
+        assert ("not on outlines" in card_page(card)) is (method == "minmax")
 
+
+def test_numbers_stand_beside_their_baselines() -> None:
     found = Measured(
         dataset="glas", split="test", images=80, values={"f1_plus": 0.725, "f1_minus": 0.665},
         baselines={"all ones": {"f1_plus": 0.6601, "f1_minus": 0.0}},
@@ -307,8 +345,11 @@ def test_a_folder_of_examples_leaves_out_what_is_no_picture(tmp_path: Path) -> N
     card = ModelCard(name="m", method="m", classes=["a", "b"])
     demo_page.save(tmp_path / "good.png", demo_page.blobs(40, 40))
     (tmp_path / "bad.png").write_text("<html>")
-    assert [e.name for e in examples.gather(tmp_path, card, tmp_path, Limits())] == ["good.png"]
+    truth = demo_page.save(tmp_path / "good_anno.png", demo_page.blobs(40, 40))
+    (found,) = examples.gather(tmp_path, card, tmp_path, Limits())
+    assert (found.name, found.truth) == ("good.png", truth)
     (tmp_path / "good.png").unlink()
+    truth.unlink()
     with pytest.raises(DataError, match="no picture in it"):
         examples.gather(tmp_path, card, tmp_path, Limits())
 
