@@ -90,6 +90,18 @@ def test_masks_missing_for_unet(wsol, data, recipe, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+def test_options_that_mean_nothing(wsol, data, recipe, tmp_path):
+    start = ["train", data, "--recipe", recipe, "-o", tmp_path / "r"]
+    code, _, err = wsol(*start, "--method", "cam-avg", "--set", "erasing.u=2")
+    assert (code, err) == (
+        2, "error: erasing.u: means nothing to the method cam-avg; leave it out\n",
+    )  # fmt: skip
+    code, _, err = wsol(*start, "--method", "all-ones", "--backbone", "resnet18")
+    assert (code, err) == (
+        2, "error: model.backbone: means nothing to the method all-ones; leave it out\n",
+    )  # fmt: skip
+
+
 def test_the_extra_missing_for_unet(wsol, data, recipe, tmp_path, monkeypatch):
     decoder = "segmentation_models_pytorch.decoders.unet.decoder"
     monkeypatch.setitem(sys.modules, decoder, None)

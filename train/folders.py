@@ -12,6 +12,7 @@ from typing import Any
 from wsol_deploy import runs
 from wsol_deploy.errors import UsageError
 from wsol_deploy.train.logs import METRICS, TENSORBOARD
+from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import load_recipe, parse, to_toml
 from wsol_deploy.train.state import FILE as STATE
@@ -31,7 +32,11 @@ def new(recipe: Recipe, data: Path) -> Path:
 
 def chosen_recipe(name: str | None, overrides: Sequence[str], flags: Mapping[str, Any]) -> Recipe:
     """The recipe of a new run; options of the command line win over `--set`. Raises UsageError."""
-    return _with(load_recipe(name or "default", overrides, flags.get(METHOD)), flags)
+    recipe = load_recipe(name or "default", overrides, flags.get(METHOD))
+    for key, value in flags.items():
+        if value is not None:
+            check_meaning(key, recipe.model.method)
+    return _with(recipe, flags)
 
 
 def stored_recipe(

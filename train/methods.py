@@ -97,7 +97,7 @@ def check_meaning(key: str, method: str) -> None:
     """
     for part in MEANINGLESS.get(method, ()):
         if key == part or (key.startswith(f"{part}.") and key != "model.method"):
-            raise UsageError(f"--set {key}: means nothing to the method {method}; leave it out")
+            raise UsageError(f"{key}: means nothing to the method {method}; leave it out")
 
 
 def merge(*documents: Document) -> Document:
