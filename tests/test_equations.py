@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from training import tiny_network
 
 from wsol_deploy.model.masks import decidability
-from wsol_deploy.model.minmax import Localization
+from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.pooling import posterior
 from wsol_deploy.train.erasing import accumulate, trust
 from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from wsol_deploy.model.minmax import Localization, MinMaxNetwork
+from wsol_deploy.model.heads import Localization
+from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import losses
 from wsol_deploy.train.erasing import accumulate, trust
 from wsol_deploy.train.evidence import local_loss

@@ -15,8 +15,6 @@ from wsol_deploy.model.pixel_head import PixelHead
 from wsol_deploy.model.pooling import posterior, wildcat
 from wsol_deploy.model.resampling import bilinear, scaled, upsample
 
-__all__ = ["Localization", "MinMaxNetwork"]
-
 
 class MinMaxNetwork(MapNetwork):
     """G of the paper: M localizes, C classifies what the mask leaves visible.
