@@ -10,8 +10,8 @@ from torch import tensor
 from torch.testing import assert_close
 from training import tiny_network
 
-from wsol_deploy.model.masks import decidability
 from wsol_deploy.model.heads import Localization
+from wsol_deploy.model.masks import decidability
 from wsol_deploy.model.pooling import posterior
 from wsol_deploy.train.erasing import accumulate, trust
 from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy
