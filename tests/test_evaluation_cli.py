@@ -51,7 +51,7 @@ def test_the_table_has_the_metrics_beside_the_constant_rows(wsol, artifact, tmp_
     assert {"IoU", "PxAP", "MaxBoxAcc", "MaxBoxAccV2", "Top-1 loc"} <= set(rows)
     assert "8 images, threshold 0.5" in out
     assert "test images of the auto split (seed 0): 8 images" in err
-    assert "Next: wsol" in err
+    assert "next: wsol" in err
 
 
 def test_json_on_stdout_alone(wsol, artifact, tmp_path):

@@ -33,7 +33,7 @@ def test_a_folder_is_mirrored(model, tmp_path):
     paths = fill(tmp_path / "in", 7)
     done = predict(tmp_path / "in", "-o", tmp_path / "out", "-m", model)
     assert done.stdout == b""
-    assert b"7 images" in done.stderr and b"Next: wsol" in done.stderr
+    assert b"7 images" in done.stderr and b"next: wsol" in done.stderr
     predictor = load(model, device="cpu")
     for path in paths:
         name = path.relative_to(tmp_path / "in").as_posix()

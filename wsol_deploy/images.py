@@ -75,21 +75,25 @@ def read(source: Path | str | bytes) -> np.ndarray:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{where}: {image.width} x {image.height} pixels is over the limit of "
-                        f"{MAX_PIXELS:,}; set WSOL_MAX_PIXELS to allow it"
-                    )
+                    raise ImageError(f"{where}: {_over_limit()}")
                 return np.asarray(_rgb(ImageOps.exif_transpose(image)))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{where}: not an image, or of an unknown format") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{where}: larger than any honest image ({error})") from error
+        raise ImageError(f"{where}: {_over_limit()}") from error
     except MemoryError as error:
         raise ImageError(f"{where}: too large for this machine's memory") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on hostile files
         raise ImageError(f"{where}: damaged or cut short ({error})") from error
+
+
+def _over_limit() -> str:
+    return (
+        f"its header claims more than the limit of {MAX_PIXELS:,} pixels; if that is true, set "
+        "WSOL_MAX_PIXELS, or save it as a tiled TIFF, which is read in parts"
+    )
 
 
 def size(path: Path | str) -> tuple[int, int]:

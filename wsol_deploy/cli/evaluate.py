@@ -106,7 +106,7 @@ def evaluate(
             "see the lines above"
         )
     if not quiet:
-        _say_next(data, report)
+        _say_next(data, model, report)
 
 
 def _announce(chosen: Selection) -> None:
@@ -174,11 +174,12 @@ def _print_json(
     print(json.dumps({**head, **evaluation.as_dict()}, indent=2, ensure_ascii=False))
 
 
-def _say_next(data: Path, report: Path | None) -> None:
+def _say_next(data: Path, model: Path | None, report: Path | None) -> None:
+    named = f" -m {model}" if model else ""
     if report is None:
-        line = f"Next: wsol evaluate {data} --report report.html"
+        line = f"next: wsol evaluate {data}{named} --report report.html"
     else:
-        line = f"The report is {report}. Next: wsol predict IMAGES -o masks/"
+        line = f"the report is {report}\nnext: wsol predict IMAGES -o masks/{named}"
     typer.echo(line, err=True)
 
 
