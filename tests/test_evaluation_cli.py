@@ -80,7 +80,7 @@ def test_report_and_csv_are_written(wsol, artifact, tmp_path):
     data, page, table = write_data(tmp_path), tmp_path / "out" / "r.html", tmp_path / "images.csv"
     code, _, err = wsol("evaluate", data, "-m", artifact, "--report", page, "--csv", table)
     assert code == 0
-    assert f"The report is {page}" in err
+    assert f"the report is {page}" in err
     assert "tiny on data" in page.read_text(encoding="utf-8")
     with table.open() as stream:
         qualities = [float(row["quality"]) for row in csv.DictReader(stream)]
