@@ -15,6 +15,8 @@ from exporting import a_checkpoint, exports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from wsol_deploy import integrity, runtime
 from wsol_deploy.errors import ArtifactError, WsolError
@@ -86,14 +88,24 @@ def _newer_card(path: Path) -> Path:
     return path
 
 
-def _without_model(path: Path) -> Path:
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+def _of_another_version(path: Path) -> Path:
+    return _with_model(path, {"bacbone": "resnet18"})
 
+
+def _without_recipe(path: Path) -> Path:
+    return _with_model(path, {})
+
+
+def _with_model(path: Path, model: dict[str, str]) -> Path:
     with safe_open(a_checkpoint(), "pt") as opened:
         card = json.loads(opened.metadata()["wsol"])
-    card["model"] = {"bacbone": "resnet18"}
+    card["model"] = model
     save_file(load_file(a_checkpoint()), path, metadata={"wsol": json.dumps(card)})
+    return path
+
+
+def _bare_weights(path: Path) -> Path:
+    save_file(load_file(a_checkpoint()), path)
     return path
 
 
@@ -104,11 +116,13 @@ def _without_model(path: Path) -> Path:
         ("benchmark", _newer_card, "schema 2.0"),
         ("info", _newer_card, "schema 2.0"),
         ("info", _foreign_onnx, "no wsol model card"),
-        ("export", _without_model, "another version"),
+        ("export", _of_another_version, "another version"),
+        ("export", _without_recipe, "how its network is built"),
+        ("export", _bare_weights, "wsol train wrote it"),
     ],
 )
 def test_one_line_and_exit_1(tmp_path: Path, command: str, make: object, words: str) -> None:
-    suffix = ".safetensors" if make is _without_model else ".onnx"
+    suffix = ".safetensors" if command == "export" else ".onnx"
     path = make(tmp_path / f"model{suffix}")  # type: ignore[operator]
     done = _wsol(command, *(["-m"] if command == "export" else []), str(path))
     assert done.returncode == 1
@@ -117,12 +131,16 @@ def test_one_line_and_exit_1(tmp_path: Path, command: str, make: object, words: 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_an_unknown_torchscript_asks_for_trust(tmp_path: Path) -> None:
-    path = tmp_path / "model.torchscript"
-    shutil.copy(exports()["torchscript"].path, path)
-    done = _wsol("benchmark", str(path), "--device", "cpu", "--seconds", "0.1")
-    assert done.returncode == 1
-    assert "can run code" in done.stderr and "--trust" in done.stderr
+@pytest.mark.parametrize("kind", ["torchscript", "pt2"])
+def test_what_another_user_exported_asks_for_trust_whatever_lies_beside_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = shutil.copy(exports()[kind].path, tmp_path)
+    shutil.copy(exports()[kind].path.with_name("proof.json"), tmp_path)
+    assert runtime.load(path, device="cpu").outputs, "exported here: it opens wherever it lies"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
+    with pytest.raises(ArtifactError, match=r"can run code.*--trust"):
+        runtime.load(path, device="cpu")
 
 
 def test_an_artifact_is_no_checkpoint_to_export() -> None:

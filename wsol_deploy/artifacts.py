@@ -58,8 +58,15 @@ def read_card(path: Path | str) -> ModelCard:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, struct.error) as error:
         raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
     if text is None:
-        raise ArtifactError(f"{path}: no wsol model card in it; export it with wsol export")
+        raise ArtifactError(f"{path}: no wsol model card in it; {_origin(path)}")
     return ModelCard.from_json(text, where=str(path))
+
+
+def _origin(path: Path) -> str:
+    """Where a file of this format should come from."""
+    if format_of(path) == "safetensors":
+        return "a checkpoint has one when wsol train wrote it"
+    return "export it with wsol export"
 
 
 def _safetensors_metadata(stream: BinaryIO) -> str | None:

@@ -62,6 +62,11 @@ def load(path: Path | str) -> tuple[nn.Module, ModelCard]:
     from safetensors.torch import load_file
 
     card = read_card(path)
+    if not card.model:
+        raise ArtifactError(
+            f"{path}: its card does not say how its network is built; use the file that wsol train "
+            "wrote"
+        )
     try:
         config = ModelConfig.model_validate(card.model)
     except ValidationError as error:
