@@ -31,6 +31,8 @@ SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm",
     ".pgm", ".pbm", ".pnm", ".jp2", ".tga",
 ))  # fmt: skip
+# For the whole process: switching warnings off around a call is not safe among threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 PILLOW_LIMIT = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)
 MAX_PIXELS = int(os.environ.get("WSOL_MAX_PIXELS", PILLOW_LIMIT))
 if MAX_PIXELS > PILLOW_LIMIT:
@@ -71,12 +73,10 @@ def read(source: Path | str | bytes) -> np.ndarray:
     if not content:
         raise ImageError(f"{where}: the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{where}: {_over_limit()}")
-                return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{where}: {_over_limit()}")
+            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -103,11 +103,9 @@ def size(path: Path | str) -> tuple[int, int]:
         ImageError: the header cannot be read.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                turned = image.getexif().get(ORIENTATION) in TURNED
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
     except Exception as error:  # a damaged header fails in as many ways as there are plugins
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     return (width, height) if turned else (height, width)
