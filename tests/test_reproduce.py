@@ -121,7 +121,7 @@ def test_tables_are_the_evaluations_beside_the_published(wsol, glas, tmp_path):
     assert best.stat().st_mtime_ns == before
     code, _, err = wsol(*asked, *rows, "--set", "optim.lr=0.5")
     assert code == 2
-    assert "minmax-u4/seed-0: its run has another recipe: optim.lr is 0.0003 there and 0.5 now" in (
+    assert "minmax-u0/seed-0: its run has another recipe: optim.lr is 0.0003 there and 0.5 now" in (
         one_line(err)
     )
 

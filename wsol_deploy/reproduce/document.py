@@ -32,7 +32,7 @@ def write(study: Study, failures: Failures) -> None:
     texts = {
         MARKDOWN: as_markdown(plan.title, facts, tables, plan.published),
         CSV: as_csv(tables),
-        PAGE: page(plan.title, facts, tables, _figure(study), plan),
+        PAGE: page(plan.title, facts, tables, _figure(study), _runs(study), plan),
     }
     for name, text in texts.items():
         write_whole(study.output / name, text.encode())
@@ -44,10 +44,28 @@ def _facts(study: Study) -> Iterator[tuple[str, str]]:
     machines = dict.fromkeys(found["machine"] for found in results)
     yield "data", f"{study.dataset.name}: {counts} images"
     yield "budget", f"{study.budget}: {study.plan.budgets[study.budget].about}"
+    if study.overrides:
+        yield "set for every row", ", ".join(study.overrides)
     yield "seeds", ", ".join(str(seed) for seed in sorted({job.seed for job in study.jobs}))
     yield "trainings done", f"{len(results)} of {len(study.jobs)}"
     if machines:
         yield "machine", "; ".join(machines)
+
+
+def _runs(study: Study) -> Iterator[list[str]]:
+    for job in study.jobs:
+        found = job.result()
+        if found is not None:
+            row = study.plan.rows[job.row]
+            yield [
+                row.title,
+                str(job.seed),
+                f"{row.recipe}, {row.method}",
+                f"{found['epochs']} of {job.recipe.optim.epochs}",
+                f"{found['minutes']:.1f}",
+                f"{found['threshold']:g}",
+                found["threshold_chosen_on"],
+            ]
 
 
 def _figure(study: Study) -> str:

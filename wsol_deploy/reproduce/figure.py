@@ -15,7 +15,7 @@ from wsol_deploy.evaluation.sheet import SheetRow
 from wsol_deploy.reproduce.jobs import Job
 from wsol_deploy.reproduce.measure import MASKS
 
-SIDE = 240
+SIDE = 280
 IMAGE, TRUTH, SOFT, OVERLAY = range(4)
 
 

@@ -13,6 +13,7 @@ from wsol_deploy.reproduce.tables import Filled
 from wsol_deploy.reproduce.writing import beside, heads
 
 HINT = "Test images chosen evenly by name, first seed, each method at its own fitted threshold."
+RUNS = ("", "seed", "recipe, method", "epochs", "minutes", "threshold", "fitted on")
 LEGENDS = {
     "masks": (("hit", "found"), ("false", "found, not there"), ("missed", "missed")),
     "boxes": (("hit", "found"), ("false", "box found"), ("box", "true box")),
@@ -24,6 +25,7 @@ def page(
     facts: Sequence[tuple[str, str]],
     tables: Sequence[Filled],
     figure: str,
+    runs: Iterable[Sequence[str]],
     plan: Plan,
 ) -> str:
     """One self-contained HTML page.
@@ -33,12 +35,14 @@ def page(
         facts: what was run, as name and value.
         tables: filled.
         figure: markup of the pictures.
+        runs: cells of `RUNS`, a line for each training done.
         plan: that was carried out.
     """
     body = [
         _heading(title, facts),
         *(_table(one, plan.published) for one in tables),
         section("Side by side", _legend(plan.truth) + figure, HINT) if figure else "",
+        _runs(runs),
         folded("What the columns mean", definitions(_meanings(tables))),
     ]
     return (
@@ -79,6 +83,11 @@ def _table(filled: Filled, published: str) -> str:
 
 def _name(title: str, gap: str) -> str:
     return escape(title) + (f' <small class="gap">{escape(gap)}</small>' if gap else "")
+
+
+def _runs(runs: Iterable[Sequence[str]]) -> str:
+    rows = [[escape(cell) for cell in run] for run in runs]
+    return folded("The trainings", markup_table(RUNS, rows, style="narrow")) if rows else ""
 
 
 def _legend(truth: str) -> str:

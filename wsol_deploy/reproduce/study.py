@@ -25,6 +25,7 @@ class Study:
         output: the folder for everything.
         budget: one of the plan's.
         tables: names in the plan.
+        overrides: of every row's recipe, "section.key=value" each.
         jobs: every row of the tables with every seed, seed by seed.
         shown: test images of the pictures.
     """
@@ -35,6 +36,7 @@ class Study:
     output: Path
     budget: str
     tables: tuple[str, ...]
+    overrides: tuple[str, ...]
     jobs: tuple[Job, ...]
     shown: tuple[Sample, ...]
 
@@ -72,7 +74,7 @@ def prepare(
     """
     choose([budget], plan.budgets, "budget")
     names = choose(tables or plan.default, plan.tables, "table")
-    rows = dict.fromkeys(row for name in names for row in plan.tables[name].rows)
+    rows = choose([row for name in names for row in plan.tables[name].rows], plan.rows, "row")
     jobs = make_jobs(plan, rows, range(seeds), output, budget=budget, overrides=overrides)
     dataset = _open(data, jobs[0].recipe)
     if plan.dataset not in (None, dataset.name):
@@ -85,8 +87,17 @@ def prepare(
     for job in jobs:
         if job.started:
             check_unchanged(job, _open(data, job.recipe).fingerprint().sha256)
-    shown = tuple(choose_shown(test))
-    return Study(plan, data, dataset, output, budget, tuple(names), tuple(jobs), shown)
+    return Study(
+        plan=plan,
+        data=data,
+        dataset=dataset,
+        output=output,
+        budget=budget,
+        tables=tuple(names),
+        overrides=tuple(overrides),
+        jobs=tuple(jobs),
+        shown=tuple(choose_shown(test)),
+    )
 
 
 def _open(data: Path, recipe: Recipe) -> Dataset:
