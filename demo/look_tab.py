@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from wsol_deploy.demo import examples, panels, save, views
 from wsol_deploy.demo.look import Drawing, Look
@@ -106,10 +107,20 @@ class LookTab:
         self._file = files(visible=False)
 
     def _bind(self) -> None:
-        controls = {self._view, self._threshold, self._opacity, self._class, self._boxes}
+        controls: set[Block] = {
+            self._view,
+            self._threshold,
+            self._opacity,
+            self._class,
+            self._boxes,
+        }
         drawn = [self._message, self._stage, self._legend, self._numbers]
         everything = [*drawn, self._verdict, self._class, self.picture]
-        self._opening = {"inputs": controls, "outputs": everything, "show_progress": "hidden"}
+        self._opening: dict[str, Any] = {
+            "inputs": controls,
+            "outputs": everything,
+            "show_progress": "hidden",
+        }
         self.picture.upload(self._say(self._read), {self.picture, *controls}, everything, **RUN)
         self._gallery.select(self._say(self._example), controls, everything, **RUN)
         self.picture.clear(self._say(self._clear), None, everything, **DRAW)

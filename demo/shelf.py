@@ -59,8 +59,11 @@ class Shelf:
 
 
 def _distinct(name: str, path: Path, taken: dict[str, Path]) -> str:
+    """The card's name; if that is taken with what tells the files apart, file name or folder."""
     folder = path.parent.parent if path.parent.name == "export" else path.parent
-    for candidate in (name, f"{name} ({folder.name})", f"{name} ({path})"):
+    same_file = any(path.name == other.name for other in taken.values())
+    apart = folder.name if same_file else path.name
+    for candidate in (name, f"{name} ({apart})", f"{name} ({path})"):
         if candidate not in taken:
             return candidate
     return f"{name} ({len(taken) + 1})"

@@ -269,6 +269,8 @@ def test_the_truth_is_measured_beside_a_mask_of_ones(shelf: Shelf) -> None:
 def test_two_models_of_one_name_can_be_told_apart(tmp_path: Path) -> None:
     paths = [make_artifact(tmp_path / run / "export" / "model.onnx") for run in ("one", "two")]
     assert Shelf(paths, device="cpu").names == ["tiny", "tiny (two)"]
+    beside = make_artifact(paths[0].with_name("model-int8.onnx"))
+    assert Shelf([paths[0], beside], device="cpu").names == ["tiny", "tiny (model-int8.onnx)"]
 
 
 def test_two_models_are_compared_first_and_one_with_its_class_map(tmp_path: Path) -> None:
