@@ -82,6 +82,13 @@ def test_the_python_example_follows_the_size_policy(
     assert _apart(model, picture, tmp_path / "field 1.png") <= MOST_APART
 
 
+def test_the_python_example_takes_a_model_of_masks_alone(picture: Path, tmp_path: Path) -> None:
+    model = make_artifact(tmp_path / "model.onnx", outputs=("mask",))
+    said = _python(model, picture, tmp_path)
+    assert set(said) == {"image", "foreground"}
+    assert _apart(model, picture, tmp_path / "field 1.png") <= MOST_APART
+
+
 @pytest.mark.slow
 def test_the_cpp_example_builds_and_gives_our_mask(picture: Path, tmp_path: Path) -> None:
     if not (shutil.which("cmake") and shutil.which("c++")):

@@ -79,9 +79,12 @@ void predict(const std::string& model, const std::string& image, const std::stri
 
   const c10::InferenceMode no_gradients;
   const auto outputs = module.forward({read_ppm(image)}).toTuple()->elements();
-  const auto soft = outputs[0].toTensor()[0][0];  // mask: 1 x 1 x H x W in [0, 1]
-  const auto probs = outputs[1].toTensor()[0];    // probs: 1 x classes
+  const auto soft = outputs.at(0).toTensor()[0][0];  // mask: 1 x 1 x H x W in [0, 1]
   write_pgm(mask, soft > card.threshold);
+  if (outputs.size() == 1) {
+    return;  // a model of masks alone
+  }
+  const auto probs = outputs.at(1).toTensor()[0];  // probs: 1 x classes
   for (size_t at = 0; at < card.classes.size(); ++at) {
     std::cout << card.classes[at] << '\t' << probs[static_cast<int64_t>(at)].item<float>() << '\n';
   }

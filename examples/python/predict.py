@@ -32,12 +32,12 @@ def main() -> None:
         probability, probs = predict(session, card, read(path))
         mask = probability > card["threshold"]["value"]
         Image.fromarray(mask.astype(np.uint8) * 255).save(arguments.output / f"{path.stem}.png")
-        said = {
-            "image": path.name,
-            "label": card["classes"][int(probs.argmax())],
-            "probs": {name: round(float(probs[at]), 6) for at, name in enumerate(card["classes"])},
-            "foreground": round(float(mask.mean()), 6),
-        }
+        said = {"image": path.name, "foreground": round(float(mask.mean()), 6)}
+        if probs is not None:
+            said["label"] = card["classes"][int(probs.argmax())]
+            said["probs"] = {
+                name: round(float(probs[at]), 6) for at, name in enumerate(card["classes"])
+            }
         print(json.dumps(said, ensure_ascii=False))
 
 
@@ -52,13 +52,14 @@ def read(path: Path) -> Image.Image:
 
 def predict(
     session: onnxruntime.InferenceSession, card: dict, image: Image.Image
-) -> tuple[np.ndarray, np.ndarray]:
-    """(soft mask, H x W in [0, 1]; probability of each class)."""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(soft mask, H x W in [0, 1]; probability of each class, None from a model of masks alone)."""
     pixels = np.asarray(image)
     seen = graph_size(card["input"], *pixels.shape[:2])
     batch = resize(pixels, *seen).round().astype(np.uint8)[None]  # the graph does the rest
-    mask, probs = session.run(["mask", "probs"], {card["input"]["name"]: batch})
-    return resize(mask[0, 0], *pixels.shape[:2]), probs[0]
+    wanted = [name for name in ("mask", "probs") if name in card["outputs"]]
+    mask, *probs = session.run(wanted, {card["input"]["name"]: batch})
+    return resize(mask[0, 0], *pixels.shape[:2]), probs[0][0] if probs else None
 
 
 def graph_size(said: dict, height: int, width: int) -> tuple[int, int]:
