@@ -47,7 +47,7 @@ def measure(job: Job, data: Path, shown: Iterable[str], device: str) -> None:
     if chosen.warning:
         raise DataError(f"{job.folder}: {chosen.warning}")
     predictions = Predictions(predictor, chosen.dataset.samples)
-    kept: dict[str, np.ndarray] = {}
+    kept: dict[str, Any] = {}
     evaluation = evaluate(
         _keep(predictions, set(shown), kept),
         chosen.dataset.classes,
