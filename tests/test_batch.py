@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from wsol_deploy.batch import engine
+from wsol_deploy.batch import pools
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import Journal
 from wsol_deploy.batch.options import Options
@@ -200,7 +200,7 @@ def test_bytes_depend_on_images_and_options_only(model, tmp_path, monkeypatch):
     fill(tmp_path / "in" / "large", 5, height=90, width=70)
     options = Options(save=("mask", "prob", "jsonl", "csv", "coco"), instances=True, batch_size=4)
     go(model, tmp_path / "in", tmp_path / "one", options)
-    monkeypatch.setattr(engine, "default_workers", lambda device: 7)
+    monkeypatch.setattr(pools, "default_workers", lambda device: 7)
     go(
         model,
         [tmp_path / "in/large", tmp_path / "in", tmp_path / "in/sub"],

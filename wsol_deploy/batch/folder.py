@@ -63,6 +63,11 @@ class Folder:
             yield stream
         self._place(aside, name)
 
+    @property
+    def aside(self) -> Path:
+        """A folder for what is worked on; it goes with the run."""
+        return self._aside
+
     def has(self, names: list[str]) -> bool:
         """Whether all these files are there."""
         return all(os.path.lexists(self.root / name) for name in names)

@@ -24,8 +24,8 @@ def plan(
 ) -> Iterator[list[Item]]:
     """Batches of images that the graph sees at one size, at most `batch_size` in each.
 
-    Looks `16 x batch_size` images ahead and reads their headers. A batch whose members are all
-    done is left out; any other is given whole.
+    Looks `16 x batch_size` images ahead and reads the headers of those on this machine. A batch
+    whose members are all done is left out; any other is given whole.
 
     Args:
         items: the images, in a fixed order.
@@ -37,7 +37,8 @@ def plan(
     while chunk := list(itertools.islice(items, batch_size * BATCHES_AHEAD)):
         groups: dict[tuple[int, int] | None, list[Item]] = {}
         for item in chunk:
-            size = _graph_size(item.path, policy) if batch_size > 1 else None
+            here = batch_size > 1 and item.url is None
+            size = _graph_size(item.path, policy) if here else None
             groups.setdefault(size, []).append(item)
         for members in groups.values():
             for start in range(0, len(members), batch_size):

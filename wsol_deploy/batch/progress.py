@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from wsol_deploy.batch.cloud import CloudSources
 from wsol_deploy.batch.sources import Sources
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ Notice = Callable[[dict[str, Any]], None]
 
 
 @contextmanager
-def progress(sources: Sources, quiet: bool) -> Iterator[Notice]:
+def progress(sources: Sources | CloudSources, quiet: bool) -> Iterator[Notice]:
     """A function to call with every journal entry.
 
     Args:

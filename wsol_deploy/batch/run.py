@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from wsol_deploy.artifacts import read_card
-from wsol_deploy.batch import engine, report
+from wsol_deploy.batch import pools, report
+from wsol_deploy.batch.cloud import CloudSources
+from wsol_deploy.batch.engines import Engine, Entry, LocalEngine
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import NAME, Journal
 from wsol_deploy.batch.large import is_large
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.plan import plan
 from wsol_deploy.batch.sources import Item, Sources
-from wsol_deploy.batch.stages import Stages
 from wsol_deploy.batch.watch import Settled
 from wsol_deploy.batch.writers import Writers, choose
 from wsol_deploy.card import OUTPUTS, SizePolicy
 from wsol_deploy.errors import UsageError
 from wsol_deploy.runtime import Predictor, load
 
+AnySources = Sources | CloudSources
 WATCH_SECONDS = 1.0
 TICK_SECONDS = 0.05
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_model(
     device: str = "auto",
     threads: int | None = None,
     trust: bool = False,
-    sources: Sources | None = None,
+    sources: AnySources | None = None,
 ) -> Predictor:
     """Open a model for just the outputs that the options' writers use.
 
@@ -67,6 +68,9 @@ def open_model(
         options, output: see `run`.
         threads: CPU threads of one batch; None to share the cores out.
         sources: the images if they are known: one alone gets all the threads.
+
+    Raises:
+        UsageError: a writer needs class maps, and the method has none.
     """
     card = read_card(model)
     known = card.outputs or OUTPUTS
@@ -76,13 +80,37 @@ def open_model(
     wanted = [name for name in needed if name in known]
     if card.mask_rule is not None and "class_maps" in known:
         wanted.append("class_maps")  # images in tiles need them, and they are there anyway
-    threads = threads or engine.streams_and_threads(_passes(sources, card.input.size, options))[1]
+    threads = threads or pools.streams_and_threads(_passes(sources, card.input.size, options))[1]
     return load(model, outputs=wanted, device=device, threads=threads, trust=trust)
 
 
 def run(
     predictor: Predictor,
-    sources: Sources,
+    sources: AnySources,
+    output: Path,
+    options: Options,
+    *,
+    overwrite: bool = False,
+    watch: bool = False,
+    stop: threading.Event | None = None,
+    notice: Callable[[Entry], None] = lambda entry: None,
+) -> Summary:
+    """`run_on` this machine, with a predictor opened by `open_model` with the same options."""
+    return run_on(
+        LocalEngine(predictor),
+        sources,
+        output,
+        options,
+        overwrite=overwrite,
+        watch=watch,
+        stop=stop,
+        notice=notice,
+    )
+
+
+def run_on(
+    engine: Engine,
+    sources: AnySources,
     output: Path,
     options: Options,
     *,
@@ -94,7 +122,7 @@ def run(
     """Predict what is not done yet and write it; go on where an earlier run was killed.
 
     Args:
-        predictor: opened by `open_model` with the same options.
+        engine: what runs the model.
         sources: the images.
         output: the folder to write.
         options: what to write.
@@ -113,12 +141,12 @@ def run(
     if not watch:
         sources.at_least(1)
     output.mkdir(parents=True, exist_ok=True)
-    settings = _settings(predictor, sources, options)
+    settings = _settings(engine, sources, options)
     with Journal(output / NAME, settings, overwrite) as journal, Folder(output) as folder:
         if overwrite:
             report.remove_all(folder)
         before = len(journal)
-        job = _Job(predictor, options, writers, folder, journal, settings, stop, notice)
+        job = _Job(engine, options, writers, folder, journal, settings, stop, notice)
         if watch:
             job.keep_going(sources)
         else:
@@ -137,7 +165,7 @@ def run(
 class _Job:
     """One run on an open journal and folder."""
 
-    predictor: Predictor
+    engine: Engine
     options: Options
     writers: Writers
     folder: Folder
@@ -152,20 +180,17 @@ class _Job:
 
     def go_through(self, items: Iterable[Item]) -> int:
         """Predict and write what is not done; how many images that were."""
-        device = self.predictor.device
-        policy = self.predictor.card.input.size
+        policy = self.engine.card.input.size
         batches = plan(items, self.settings["batch_size"], policy, self.is_done)
         going = takewhile(lambda batch: not self.stop.is_set(), batches)
-        streams = engine.CPU_STREAMS if device == "cpu" else 1
-        stages = Stages(self.predictor, self.options, self.writers, self.folder, streams)
         count = 0
-        for entry in engine.run(stages, going, streams, engine.default_workers(device)):
+        for entry in self.engine.run(going, self.options, self.folder, self.stop):
             self.journal.add(entry)
             self.notice(entry)
             count += 1
         return count
 
-    def keep_going(self, sources: Sources) -> None:
+    def keep_going(self, sources: AnySources) -> None:
         """Go through what arrives again and again; write the tables when it is quiet."""
         settled = Settled(sources, self.is_done)
         pending = False
@@ -186,27 +211,28 @@ class _Job:
     def conclude(self, complete: bool) -> dict[str, int]:
         """Write the tables and the manifest; see `report.write_all`."""
         return report.write_all(
-            self.journal, self.writers, self.folder, self.predictor.card, self.settings, complete
+            self.journal, self.writers, self.folder, self.engine.card, self.settings, complete
         )
 
 
-def _passes(sources: Sources | None, policy: SizePolicy, options: Options) -> int:
+def _passes(sources: AnySources | None, policy: SizePolicy, options: Options) -> int:
     """How often the graph will run, counted up to two."""
     first = list(islice(sources, 2)) if sources is not None else []
-    alone = len(first) == 1 and not is_large(first[0].path, policy, options)
+    near = len(first) == 1 and first[0].url is None
+    alone = near and not is_large(first[0].path, policy, options)
     return 1 if alone else 2
 
 
-def _settings(predictor: Predictor, sources: Sources, options: Options) -> dict[str, Any]:
+def _settings(engine: Engine, sources: AnySources, options: Options) -> dict[str, Any]:
     """What must be the same for two runs to write the same bytes."""
-    threshold = predictor.card.threshold.value
-    with predictor.path.open("rb") as stream:
+    threshold = engine.card.threshold.value
+    with engine.path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return {
         "model": sha256,
         "source": str(sources.base),
-        "device": predictor.device.partition(":")[0],
+        "device": engine.device.partition(":")[0],
         **options.record(),
         "threshold": threshold if options.threshold is None else options.threshold,
-        "batch_size": options.batch_size or predictor.batch_size,
+        "batch_size": options.batch_size or engine.batch_size,
     }

@@ -26,10 +26,12 @@ class Item:
         path: the file.
         name: its path below the folder that holds all sources, with `/`, extension included;
             no two images share it.
+        url: where it is, if not on this machine; `path` is then only its name there.
     """
 
     path: Path
     name: str
+    url: str | None = None
 
 
 class Sources:

@@ -16,6 +16,7 @@ import numpy as np
 
 from wsol_deploy import images
 from wsol_deploy.batch import large
+from wsol_deploy.batch.cloud import fetch
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.page import Page
@@ -85,9 +86,11 @@ class Stages:
         self._alone = threading.Lock()  # of the images that need much memory one at a time
 
     def decode(self, item: Item) -> Work:
-        """Read the file and bring it to the size the graph sees."""
+        """Fetch the file if it is in a cloud, read it, bring it to the size the graph sees."""
         start = time.perf_counter()
         try:
+            if item.url is not None:
+                item = replace(item, path=fetch(item, self._folder.aside))
             if large.is_large(item.path, self._predictor.card.input.size, self._options):
                 return self._open(item, start)
             with self._alone if _is_heavy(item.path) else nullcontext():
@@ -130,6 +133,13 @@ class Stages:
 
     def write(self, work: Work) -> dict[str, Any]:
         """Write the image's files; its journal entry."""
+        try:
+            return self._write(work)
+        finally:
+            if work.item.url is not None:
+                work.item.path.unlink(missing_ok=True)
+
+    def _write(self, work: Work) -> dict[str, Any]:
         if work.finish is None:
             return {"image": work.item.name, "failed": work.failed}
         start = time.perf_counter()
@@ -194,7 +204,8 @@ class Stages:
 
 
 def _failed(item: Item, error: WsolError) -> Work:
-    return Work(item, failed=str(error).removeprefix(f"{item.path}: "))
+    reason = str(error).removeprefix(f"{item.path}: ").removeprefix(f"{item.url}: ")
+    return Work(item, failed=reason)
 
 
 def _is_heavy(path: Path) -> bool:

@@ -10,12 +10,13 @@ import typer
 from wsol_deploy.cli.options import Device, Model, Quiet, Verbose
 
 if TYPE_CHECKING:
+    from wsol_deploy.batch.engines import Engine
     from wsol_deploy.batch.options import Options
-    from wsol_deploy.batch.run import Summary
-    from wsol_deploy.batch.sources import Sources
+    from wsol_deploy.batch.run import AnySources, Summary
     from wsol_deploy.runtime import Predictor
 
 LARGE = "Very large images"
+CLUSTER = "More than one machine"
 SAVE_HELP = (
     "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
     "coco, csv, jsonl, parquet (tables). Repeatable. Default: mask and jsonl."
@@ -26,7 +27,8 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...", help="Files, folders (all levels), globs; - for standard input."
+            metavar="SOURCE...",
+            help="Files, folders (all levels), globs, s3:// and other URLs; - for standard input.",
         ),
     ],
     output: Annotated[
@@ -87,6 +89,26 @@ def predict(
         bool,
         typer.Option("--skip-background", help="Pass over bare glass.", rich_help_panel=LARGE),
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=CLUSTER)
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the cluster. Default: one on this machine.",
+            show_default=False,
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Models at once. Default: one a GPU, or one a machine.",
+            show_default=False,
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
     ] = False,
@@ -103,10 +125,11 @@ def predict(
 
     Example: wsol predict photos/ -o out/ --save mask --save overlay --save csv
     """
-    from wsol_deploy.batch.engine import cores
+    from wsol_deploy.batch.cloud import find
+    from wsol_deploy.batch.engines import LocalEngine
     from wsol_deploy.batch.options import DEFAULT_SAVE, Options
+    from wsol_deploy.batch.pools import cores
     from wsol_deploy.batch.run import open_model
-    from wsol_deploy.batch.sources import Sources
     from wsol_deploy.errors import SomeImagesFailed, UsageError
     from wsol_deploy.runs import resolve
     from wsol_deploy.runtime.large import Scale
@@ -139,17 +162,24 @@ def predict(
         )
         _standard_input(predictor, options)
         return
-    found = Sources(sources, output)
-    predictor = open_model(
-        path,
-        options,
-        output,
-        device=device,
-        threads=threads,
-        trust=trust,
-        sources=None if watch else found,
-    )
-    summary = _run(predictor, found, output, options, overwrite, watch, quiet)
+    found = find(sources, output)
+    _check_cluster(engine, address, workers, watch)
+    _check_cloud(found, options, watch)
+    runs: Engine
+    if engine == "ray":
+        from wsol_deploy.batch.ray_engine import RayEngine
+
+        runs = RayEngine(
+            path, address=address, workers=workers, device=device, threads=threads, trust=trust
+        )
+    else:
+        near = None if watch else found
+        runs = LocalEngine(
+            open_model(
+                path, options, output, device=device, threads=threads, trust=trust, sources=near
+            )
+        )
+    summary = _run(runs, found, output, options, overwrite, watch, quiet)
     if summary.interrupted:
         raise KeyboardInterrupt
     if summary.failed:
@@ -157,6 +187,30 @@ def predict(
             f"{summary.failed} images failed, {summary.images} are done; "
             f"{output}/failed.csv says why"
         )
+
+
+def _check_cluster(engine: str, address: str | None, workers: int | None, watch: bool) -> None:
+    from wsol_deploy.errors import UsageError
+
+    if engine not in ("local", "ray"):
+        raise UsageError(f"--engine {engine}: no such engine; known: local, ray")
+    if engine == "local" and (address or workers):
+        raise UsageError("--address and --workers are of a cluster: add --engine ray")
+    if engine == "ray" and watch:
+        raise UsageError("--watch is for this machine; leave out --engine ray")
+
+
+def _check_cloud(found: AnySources, options: Options, watch: bool) -> None:
+    from wsol_deploy.batch.sources import Sources
+    from wsol_deploy.errors import UsageError
+
+    if isinstance(found, Sources):
+        return
+    if watch:
+        raise UsageError("--watch is for folders of this machine, not for URLs")
+    linked = [name for name in options.save if name in ("labelme", "yolo")]
+    if linked:
+        raise UsageError(f"--save {linked[0]} needs the images on this machine, not at URLs")
 
 
 def _standard_input(predictor: Predictor, options: Options) -> None:
@@ -172,8 +226,8 @@ def _standard_input(predictor: Predictor, options: Options) -> None:
 
 
 def _run(
-    predictor: Predictor,
-    found: Sources,
+    engine: Engine,
+    found: AnySources,
     output: Path,
     options: Options,
     overwrite: bool,
@@ -184,12 +238,12 @@ def _run(
 
     from wsol_deploy.batch.interrupt import interruptible
     from wsol_deploy.batch.progress import progress
-    from wsol_deploy.batch.run import run
+    from wsol_deploy.batch.run import run_on
 
     logger = logging.getLogger("wsol_deploy")
     with interruptible() as stop, progress(found, watch or quiet) as notice:
-        summary = run(
-            predictor,
+        summary = run_on(
+            engine,
             found,
             output,
             options,
@@ -205,9 +259,9 @@ def _run(
         summary.new,
         summary.failed,
         summary.to_review,
-        predictor.device,
+        engine.device,
     )
-    logger.info("Next: wsol demo" if not summary.interrupted else "The same command goes on.")
+    logger.info("next: wsol demo" if not summary.interrupted else "The same command goes on.")
     return summary
 
 

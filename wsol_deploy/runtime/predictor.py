@@ -63,6 +63,11 @@ def load(
     return Predictor(path, card, backend)
 
 
+def batch_size(card: ModelCard, device: str) -> int:
+    """Images of equal graph size to run at once, if nobody says otherwise."""
+    return card.input.batch or (1 if device == "cpu" else 8)
+
+
 class Predictor:
     """An opened model.
 
@@ -79,7 +84,7 @@ class Predictor:
         self.card = card
         self.device = backend.device
         self.outputs = backend.outputs
-        self.batch_size = card.input.batch or (1 if backend.device == "cpu" else 8)
+        self.batch_size = batch_size(card, backend.device)
         self._backend = backend
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
