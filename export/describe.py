@@ -51,11 +51,11 @@ def mask_rule(network: Any) -> MaskRule | None:
     )
 
 
-def _wildcat(config: Any) -> dict[str, float]:
+def _wildcat(config: Any) -> dict[str, Any]:
     return {"kmax": config.kmax, "kmin": config.kmin, "alpha": config.alpha}
 
 
-POOLED: dict[str, Callable[[Any], dict[str, float]]] = {
+POOLED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "minmax": _wildcat,
     "wildcat": _wildcat,
     "cam-avg": lambda config: {"kmax": 1.0},
