@@ -43,7 +43,7 @@ def pictures(tmp_path_factory) -> Path:
 
 def test_two_workers_give_the_same_bytes(engine, model, pictures, tmp_path):
     options = Options(save=SAVE, instances=True, batch_size=2, tile_above=100_000)
-    near, far = tmp_path / "near/out", tmp_path / "far/out"
+    near, far = tmp_path / "near", tmp_path / "far"
     run(open_model(model, options, near, device="cpu"), Sources([pictures]), near, options)
     seen: list[str] = []
 

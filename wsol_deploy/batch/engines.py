@@ -57,14 +57,16 @@ class LocalEngine:
 
     Args:
         predictor: opened by `open_model` with the options of the run.
+        output: the folder where the files end up, if it is not the one they are written to.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, output: Path | None = None) -> None:
         self.path = predictor.path
         self.card = predictor.card
         self.device = predictor.device
         self.batch_size = predictor.batch_size
         self._predictor = predictor
+        self._output = output
 
     def run(
         self,
@@ -74,6 +76,6 @@ class LocalEngine:
         stop: threading.Event,
     ) -> Iterator[Entry]:
         streams = pools.CPU_STREAMS if self.device == "cpu" else 1
-        writers = choose(options, folder.root)
+        writers = choose(options, self._output or folder.root)
         stages = Stages(self._predictor, options, writers, folder, streams)
         return pools.run(stages, batches, streams, pools.default_workers(self.device))

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from wsol_deploy.runtime.predictor import batch_size
 
 BATCHES_AT_ONCE = 16
 SHARES = 4
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 Block = dict[str, np.ndarray]
 
 
@@ -84,13 +85,14 @@ class RayEngine:
     ) -> None:
         self.path = model
         self.card = read_card(model)
-        cores, gpus, machines = _connect(address, workers)
+        cores, gpus = _connect(address, workers)
         if device == "cuda" and not gpus:
             raise WsolError("--device cuda: the cluster has no GPU")
         self.device = "cuda" if gpus and device != "cpu" else "cpu"
         self.batch_size = batch_size(self.card, self.device)
-        self._workers = workers or (gpus if self.device == "cuda" else machines)
-        self._cores = max(1, cores // self._workers)
+        most = gpus if self.device == "cuda" else sum(cores)
+        self._workers = min(workers or (gpus if self.device == "cuda" else len(cores)), most)
+        self._cores = max(1, sum(cores) // self._workers if workers else min(cores))
         self._threads = threads or max(1, self._cores // pools.CPU_STREAMS)
         self._trust = trust
 
@@ -161,14 +163,14 @@ class Actor:
 
         batches = (pickle.loads(batch) for batch in block["batch"])
         with Folder(Path(self._place.name) / "out") as folder:
-            engine = LocalEngine(self._predictor)
+            engine = LocalEngine(self._predictor, self._work.root)
             for entry in engine.run(batches, self._work.options, folder, threading.Event()):
                 files = [(name, _taken(folder.root / name)) for name in entry.get("files", ())]
                 yield {"result": np.array([pickle.dumps((entry, files))], dtype=object)}
 
 
-def _connect(address: str | None, workers: int | None) -> tuple[int, int, int]:
-    """Join or start a cluster; its CPUs, GPUs and machines."""
+def _connect(address: str | None, workers: int | None) -> tuple[list[int], int]:
+    """Join or start a cluster; the CPUs of each machine that has any, and all GPUs."""
     os.environ |= {name: value for name, value in QUIET.items() if name not in os.environ}
     try:
         import ray
@@ -176,7 +178,7 @@ def _connect(address: str | None, workers: int | None) -> tuple[int, int, int]:
     except ImportError as error:
         raise MissingExtra("--engine ray", "ray") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    here = {} if address else {"num_cpus": max(workers or 1, pools.cores())}
+    here: dict[str, Any] = {} if address else {"num_cpus": max(workers or 1, pools.cores())}
     try:
         ray.init(
             address=address or "local",
@@ -189,9 +191,9 @@ def _connect(address: str | None, workers: int | None) -> tuple[int, int, int]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise WsolError(f"--address {address}: no Ray cluster ({_first_line(error)})") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
-    resources = ray.cluster_resources()
-    machines = sum(bool(node["Alive"]) for node in ray.nodes())
-    return int(resources.get("CPU", 1)), int(resources.get("GPU", 0)), machines
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(found["CPU"]) for found in resources if found.get("CPU")]
+    return cores, sum(int(found.get("GPU", 0)) for found in resources)
 
 
 def _taken(path: Path) -> bytes | Path:

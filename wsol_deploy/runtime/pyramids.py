@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,8 +29,11 @@ class Pyramid(Protocol):
         mpp: (x, y) micrometres of a pixel of the first level, or None.
     """
 
-    sizes: Sequence[tuple[int, int]]
-    mpp: tuple[float, float] | None
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]: ...
+
+    @property
+    def mpp(self) -> tuple[float, float] | None: ...
 
     def read(self, level: int, top: int, left: int, height: int, width: int) -> np.ndarray:
         """uint8, height x width x 3, RGB: a rectangle within a level. Raises ImageError."""
