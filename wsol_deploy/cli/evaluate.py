@@ -174,7 +174,7 @@ def _print_json(
     print(json.dumps({**head, **evaluation.as_dict()}, indent=2, ensure_ascii=False))
 
 
-def _say_next(data: Path, model: Path | None, report: Path | None) -> None:
+def _say_next(data: Path, model: str | None, report: Path | None) -> None:
     named = f" -m {model}" if model else ""
     if report is None:
         line = f"next: wsol evaluate {data}{named} --report report.html"
