@@ -151,6 +151,21 @@ def test_a_plan_of_ones_own_and_a_row_that_fails(wsol, glas, tmp_path):
     assert "Broken *" in (tmp_path / "out" / "tables.md").read_text()
 
 
+def test_unet_without_masks_costs_its_row_only(wsol, tmp_path):
+    data = glas_tree(tmp_path / "glas", tmp_path / "shapes")
+    for mask in data.glob("train_*_anno.png"):
+        mask.unlink()
+    asked = ["reproduce", "glas", data, "-o", tmp_path / "out", *SHORT, *OFFICIAL]
+    code, out, err = wsol(*asked, "--row", "unet", "--row", "all-ones")
+    assert (code, out[:2]) == (1, "# ")
+    assert "the first is unet with seed 0: " in one_line(err)
+    assert "learns from masks" in one_line(err)
+    found = figures(tmp_path / "out")
+    assert "learns from masks" in found["1", "unet", "f1_plus"]["gap"]
+    assert float(found["1", "all-ones", "f1_minus"]["mean"]) == 0
+    assert float(found["1", "all-ones", "f1_plus"]["mean"]) > 0
+
+
 def start(*arguments: object) -> subprocess.Popen:
     return subprocess.Popen(
         [*PROCESS, *map(str, arguments)], env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from wsol_deploy.train.folders import RECIPE
 from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import load_recipe, to_toml
+from wsol_deploy.train.state import FILE as STATE
 
 RUNS, RECIPES = "runs", "recipes"
 RESULT = "evaluation.json"
@@ -44,7 +45,7 @@ class Job:
     @property
     def started(self) -> bool:
         """Whether there is a run to go on with."""
-        return (self.folder / RECIPE).is_file()
+        return (self.folder / STATE).is_file()
 
     def command(self, data: Path, device: str) -> list[str]:
         """What trains it, or goes on with it: the words after `wsol`."""
@@ -55,7 +56,7 @@ class Job:
             return ["train", str(data), "--resume", *limit, *into]
         recipe = self.output / RECIPES / f"{self.row}-seed-{self.seed}.toml"
         write_whole(recipe, to_toml(self.recipe).encode())
-        return ["train", str(data), "--recipe", str(recipe), *into]
+        return ["train", str(data), "--recipe", str(recipe), *into, "--overwrite"]
 
     def result(self) -> dict[str, Any] | None:
         """The stored evaluation; None if it is still to be done.
@@ -108,13 +109,13 @@ def check_unchanged(job: Job, data_sha256: str) -> None:
     Raises:
         UsageError: the run there has another recipe or was measured on other data.
     """
-    if not job.started:
+    result = job.result()
+    if result is None and not job.started:
         return
     mend = "choose another --output, or remove that folder to train it again"
     found = difference(load_recipe(job.folder / RECIPE), job.recipe)
     if found:
         raise UsageError(f"{job.folder}: its run has another recipe: {found}; {mend}")
-    result = job.result()
     if result is not None and result["data_sha256"] != data_sha256:
         raise UsageError(
             f"{job.folder}: its run was measured on other images, labels or splits; {mend}"

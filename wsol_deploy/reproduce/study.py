@@ -85,7 +85,7 @@ def prepare(
     test = dataset.subset("test")
     check_truth(test, plan.truth)
     for job in jobs:
-        if job.started:
+        if job.folder.is_dir():
             check_unchanged(job, _open(data, job.recipe).fingerprint().sha256)
     return Study(
         plan=plan,
