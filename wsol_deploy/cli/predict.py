@@ -70,11 +70,11 @@ def predict(
     ] = None,
     tile: Annotated[
         int, typer.Option(help="Pixels a side, a multiple of 64.", rich_help_panel=LARGE)
-    ] = 1024,
+    ] = 768,
     overlap: Annotated[
         int,
         typer.Option(help="Pixels neighbours share, a multiple of 64.", rich_help_panel=LARGE),
-    ] = 256,
+    ] = 192,
     level: Annotated[
         int | None,
         typer.Option(

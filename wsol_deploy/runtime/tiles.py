@@ -27,8 +27,8 @@ class Tiling:
         UsageError: not multiples of 64, or an overlap over half a tile.
     """
 
-    tile: int = 1024
-    overlap: int = 256
+    tile: int = 768
+    overlap: int = 192
 
     def __post_init__(self) -> None:
         if self.tile % GRAIN or self.overlap % GRAIN or not 0 < 2 * self.overlap <= self.tile:
