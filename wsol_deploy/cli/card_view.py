@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from wsol_deploy.card import OUTPUTS, ModelCard
+from wsol_deploy.card import OUTPUTS, Measured, ModelCard
+from wsol_deploy.evaluation.metrics import DEFINITIONS
 
 
 def print_card(path: Path, card: ModelCard) -> None:
@@ -20,9 +22,9 @@ def print_card(path: Path, card: ModelCard) -> None:
         if value:
             table.add_row(field, value)
     console.print(table)
-    if card.metrics:
+    for measured in card.metrics:
         console.print()
-        console.print(_metrics(card))
+        console.print(_metrics(measured))
 
 
 def _rows(path: Path, card: ModelCard) -> list[tuple[str, str]]:
@@ -66,14 +68,19 @@ def _trust(card: ModelCard) -> str:
     return f"{words} ({trust.calibrated_on})"
 
 
-def _metrics(card: ModelCard) -> Table:
-    names = list(dict.fromkeys(name for row in card.metrics for name in row.values))
-    table = Table(title="measured (%)", title_justify="left")
-    for column in ("data", "images", "", *names):
-        table.add_column(column, justify="right" if column in names else "left")
-    for row in card.metrics:
-        lines = {"model": row.values, **row.baselines}
-        for who, values in lines.items():
-            cells = [f"{values[name] * 100:.2f}" if name in values else "-" for name in names]
-            table.add_row(f"{row.dataset}/{row.split}", str(row.images), who, *cells)
+def _metrics(measured: Measured) -> Table:
+    """A metric a line, the model's value beside the constant rows'."""
+    who = {"model": measured.values, **measured.baselines}
+    table = Table(
+        title=f"measured on {measured.dataset}, {measured.split}, {measured.images} images",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("%")
+    for name in who:
+        table.add_column(name, justify="right")
+    for name in measured.values:
+        title = DEFINITIONS[name].title if name in DEFINITIONS else name
+        cells = (f"{row[name] * 100:.2f}" if name in row else "-" for row in who.values())
+        table.add_row(title, *cells)
     return table

@@ -79,10 +79,20 @@ def load(path: Path | str) -> tuple[nn.Module, ModelCard]:
     network = build(config, len(card.classes), pretrained=False)
     try:
         weights = load_file(path)
+    except Exception as error:  # a damaged file fails in as many ways as it can be damaged
+        raise ArtifactError(
+            f"{path}: damaged or cut short; copy it again ({_first_line(error)})"
+        ) from error
+    try:
         network.load_state_dict(weights)
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120]
-        raise ArtifactError(f"{path}: its weights do not fit its card ({reason})") from error
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{path}: its weights do not fit its card ({_first_line(error)})"
+        ) from error
     if card.weights_sha256 and digest(weights) != card.weights_sha256:
         raise ArtifactError(f"{path}: its weights are not those its card was written for")
     return network.eval(), card
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:120]
