@@ -106,7 +106,7 @@ def predict_large(
     step = cell_size(size)
     cells = centres(size[0], step), centres(size[1], step)
     return LargePrediction(
-        probability=soft.at(*cells),
+        probability=soft.view(*cells),
         threshold=predictor.card.threshold.value if threshold is None else threshold,
         classes=tuple(predictor.card.classes),
         **found,

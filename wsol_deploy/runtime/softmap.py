@@ -14,6 +14,7 @@ from wsol_deploy.card import MaskRule
 
 SMALLEST_RANGE = 1e-6
 LEAST = 1e-6
+ROWS_AT_ONCE = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,14 @@ class SoftMap:
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """float32, R x C in [0, 1]: the pixels where these rows and columns of `size` cross."""
         return _squash(self._t_at(self._seen(rows, 0), self._seen(columns, 1)), self.rule)
+
+    def view(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """`at`, a few rows at a time."""
+        found = np.empty((len(rows), len(columns)), np.float32)
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            found[part] = self.at(rows[part], columns)
+        return found
 
     def cells(self, window: tuple[slice, slice]) -> np.ndarray:
         """float32 in [0, 1]: R+ at some of T's cells."""

@@ -17,17 +17,19 @@ from wsol_deploy.batch.page import Page, readable
 from wsol_deploy.batch.writers.base import LABEL
 from wsol_deploy.runtime.geometry import Component
 
+HEAD, TAIL = b'{"type": "FeatureCollection", "features": [', b"]}"
+
 
 class GeoJsonWriter:
     outputs = LABEL
     needs_image = False
 
     def files(self, page: Page) -> Iterator[tuple[str, bytes]]:
-        features = [
-            _feature(page, index, part) for index, part in enumerate(page.prediction.components)
-        ]
-        document = {"type": "FeatureCollection", "features": features}
-        yield f"geojson/{page.name}.geojson", json.dumps(document).encode()
+        features = (
+            json.dumps(_feature(page, index, part)).encode()
+            for index, part in enumerate(page.prediction.components)
+        )
+        yield f"geojson/{page.name}.geojson", HEAD + b", ".join(features) + TAIL
 
 
 def _feature(page: Page, index: int, part: Component) -> dict[str, Any]:
