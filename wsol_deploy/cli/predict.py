@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_deploy.cli.options import Device, Model, Quiet, Verbose
+from wsol_deploy.cli.predict_options import (
+    Address,
+    EngineName,
+    Level,
+    Mpp,
+    Overlap,
+    SkipBackground,
+    Tile,
+    TileAbove,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from wsol_deploy.batch.engines import Engine
@@ -15,8 +26,6 @@ if TYPE_CHECKING:
     from wsol_deploy.batch.run import AnySources, Summary
     from wsol_deploy.runtime import Predictor
 
-LARGE = "Very large images"
-CLUSTER = "More than one machine"
 SAVE_HELP = (
     "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
     "coco, csv, jsonl, parquet (tables). Repeatable. Default: mask and jsonl."
@@ -59,56 +68,15 @@ def predict(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model. Default: all cores.")
     ] = None,
-    tile_above: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Pixels above which an image is seen in tiles. Default: 32 million.",
-            show_default=False,
-            rich_help_panel=LARGE,
-        ),
-    ] = None,
-    tile: Annotated[
-        int, typer.Option(help="Pixels a side, a multiple of 64.", rich_help_panel=LARGE)
-    ] = 768,
-    overlap: Annotated[
-        int,
-        typer.Option(help="Pixels neighbours share, a multiple of 64.", rich_help_panel=LARGE),
-    ] = 192,
-    level: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Of a slide or a pyramidal TIFF; 0 the largest.", rich_help_panel=LARGE
-        ),
-    ] = None,
-    mpp: Annotated[
-        float | None,
-        typer.Option(min=1e-3, help="Micrometres of a pixel, for the same.", rich_help_panel=LARGE),
-    ] = None,
-    skip_background: Annotated[
-        bool,
-        typer.Option("--skip-background", help="Pass over bare glass.", rich_help_panel=LARGE),
-    ] = False,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray for a cluster.", rich_help_panel=CLUSTER)
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the cluster. Default: one on this machine.",
-            show_default=False,
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Models at once. Default: one a GPU, or one a machine.",
-            show_default=False,
-            rich_help_panel=CLUSTER,
-        ),
-    ] = None,
+    tile_above: TileAbove = None,
+    tile: Tile = 768,
+    overlap: Overlap = 192,
+    level: Level = None,
+    mpp: Mpp = None,
+    skip_background: SkipBackground = False,
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep going as files arrive, until Ctrl-C.")
     ] = False,
