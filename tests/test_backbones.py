@@ -13,6 +13,8 @@ from safetensors.torch import save_file  # noqa: E402
 
 from wsol_deploy.errors import ArtifactError, UsageError, WsolError  # noqa: E402
 from wsol_deploy.model import backbones  # noqa: E402
+from wsol_deploy.model.build import build  # noqa: E402
+from wsol_deploy.model.config import ModelConfig  # noqa: E402
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 MOBILENET = SHARED / "weights" / "mobilenet_v2_features.safetensors"
@@ -110,3 +112,13 @@ def test_a_failed_download_names_the_offline_choices():
 def test_mobilenet_loads_the_shared_imagenet_features():
     net = backbones.build("mobilenet_v2", weights=str(MOBILENET), output_stride=16)
     assert torch.isfinite(net(torch.zeros(1, 3, 64, 64))[-1]).all()
+
+
+def test_timm_models_with_vit_in_their_names_and_patches_of_14():
+    for name in ("efficientvit_b0", "mobilevit_xxs"):
+        assert backbones.build(name, weights="none").strides[-1] == 32
+    assert backbones.build("vit_tiny_patch16_224", weights="none").strides == (16,)
+    patches = "vit_small_patch14_dinov2"
+    assert backbones.build(patches, weights="none").strides == (14,)
+    with pytest.raises(UsageError, match="no multiple of 14"):
+        build(ModelConfig(backbone=patches, weights="none", reflect=64), classes=2)

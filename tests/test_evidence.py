@@ -31,10 +31,11 @@ def test_mixed_images_have_several_sources_in_blocks():
 
 
 def test_local_cross_entropy_weighs_labels_by_their_share_of_the_cell():
-    labels = torch.tensor([[[0, 0], [0, 1]]])  # one 2 x 2 cell, three quarters of class 0
-    maps = torch.tensor([[[[math.log(3.0)]], [[0.0]]]])  # posterior 3/4, 1/4
+    source = torch.tensor([[[[0, 0], [0, 1]]]]).expand(2, 1, 2, 2)  # three quarters of image 0
+    maps = torch.tensor([[[[math.log(3.0)]], [[0.0]]]]).expand(2, 2, 1, 1)  # posterior 3/4, 1/4
     expected = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert local_cross_entropy(maps, labels).item() == pytest.approx(expected, abs=1e-6)
+    loss = local_cross_entropy(maps, source, labels=torch.tensor([0, 1]))
+    assert loss.tolist() == pytest.approx([expected, expected], abs=1e-6)
 
 
 def test_upsampling_by_stride_keeps_cells_on_their_pixels():

@@ -10,6 +10,7 @@ from artifacts import make_artifact
 from large_tools import MICROMETRES, make_model, tissue, write_pyramid
 from PIL import Image
 
+from wsol_deploy.card import MaskRule
 from wsol_deploy.errors import ArtifactError, ImageError, UsageError
 from wsol_deploy.runtime import Predictor, load
 from wsol_deploy.runtime.large import Scale, predict_large
@@ -138,6 +139,10 @@ def test_a_model_without_the_rule_says_so(tmp_path, picture):
     plain = load(make_artifact(tmp_path / "m.onnx"), device="cpu")
     with pytest.raises(ArtifactError, match="export it again"):
         predict_large(plain, ArrayPyramid(picture))
+    card = plain.card.model_copy(deep=True)
+    card.mask_rule = MaskRule(stride=14, alignment="stride")
+    with pytest.raises(ArtifactError, match="stride 14"):
+        predict_large(Predictor(plain.path, card, Drawing()), ArrayPyramid(picture))
 
 
 @pytest.mark.parametrize(("tile", "overlap"), [(100, 64), (256, 192), (256, 0), (256, 100)])

@@ -84,7 +84,7 @@ def test_running_ranges_follow_the_training_images_and_travel_with_the_weights(t
     found = network.localize(torch.randn(2, 3, 64, 64))
     found = found._replace(class_maps=torch.randn_like(found.class_maps))
     for _ in range(200):
-        network.mask(found, (64, 64))
+        network.follow(found, (64, 64))
     network.eval()
     settled = network.low.clone(), network.high.clone()
     mask = network.mask(found, (64, 64))

@@ -75,8 +75,32 @@ def test_it_finds_the_half_of_an_object_that_class_maps_were_not_sure_of():
     optimizer = torch.optim.Adam(net.pixel_head.parameters(), 0.02)
     for _ in range(20):
         optimizer.zero_grad()
-        sure_cross_entropy(net.localize(x).pixels, hint, 0.75).mean().backward()
+        sure_cross_entropy(net.pixels(net.localize(x), (64, 64)), hint, 0.75).mean().backward()
         optimizer.step()
     mask = net.mask(net.localize(x), (64, 64)) > 0.5
     assert mask[:, :, 20:44, 32:44].float().mean() > 0.9
     assert mask[:, :, :, :6].float().mean() < 0.1
+
+
+@pytest.mark.parametrize("rescale", ["image", "running"])
+def test_running_means_follow_whole_images_alone(rescale):
+    """Neither erased images (u = 2) nor mixed ones (local evidence) move them."""
+    net = network(rescale=rescale, contrast=True).train()
+    net.freeze_batch_norm()
+    x, labels = torch.randn(2, 3, 64, 64), torch.tensor([0, 1])
+    once = network(rescale=rescale, contrast=True).train()
+    once.freeze_batch_norm()
+    once.follow(once.localize(x), (64, 64))
+    weights = LossRecipe(local=1.0, tiles=2)
+    training_step(net, x, labels, weights, ErasingRecipe(u=2), lambda z: z.backward())
+    for (name, one), (_, other) in zip(net.named_buffers(), once.named_buffers(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_the_deepest_maps_are_never_read():
+    from wsol_deploy.model.pixel_head import PixelHead
+
+    assert PixelHead((64, 128, 256), (4, 8, 16), 8).strides == (4, 8)
+    dilated = PixelHead((64, 128, 256, 512), (4, 8, 8, 8), 8)
+    assert dilated.strides == (4, 8) and dilated.hidden.in_channels == 64 + 128
+    assert PixelHead((24, 320), (4, 8), 8).hidden.in_channels == 24

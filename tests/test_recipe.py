@@ -190,3 +190,16 @@ def test_no_toml_and_no_recipe(tmp_path):
 
 def test_adamw_needs_no_momentum():
     assert OptimRecipe(optimizer="adamw", momentum=0).optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["loss.pixels=0"], "nothing teaches model.pixel_head"),
+        (["loss.size_barrier=1"], "needs erasing.mask_gradient = attached"),
+    ],
+)
+def test_what_would_teach_nothing_is_refused(settings, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        load_recipe("default", settings)
+    assert len(str(caught.value)) < 150

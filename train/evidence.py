@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsol_deploy.model.minmax import MinMaxNetwork
+from wsol_deploy.model.minmax import Localization, MinMaxNetwork
+from wsol_deploy.train.losses import sure_cross_entropy
 
 
 def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
@@ -36,19 +37,22 @@ def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
     return x.take_along_dim(source.expand_as(x), dim=0), source
 
 
-def local_cross_entropy(class_maps: Tensor, labels: Tensor) -> Tensor:
+def local_cross_entropy(class_maps: Tensor, source: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of each location's posterior with its own label.
 
     Args:
         class_maps: A of the mixed images, n x c x h' x w'.
-        labels: n x h x w, int64, of each pixel.
+        source: n x 1 x h x w, int64, the image each pixel is from.
+        labels: n, int64, of each image.
 
     Returns:
         n: the mean over locations; a location astride an edge has each label by its share.
     """
-    share = F.one_hot(labels, class_maps.shape[1]).permute(0, 3, 1, 2).to(class_maps.dtype)
-    share = F.adaptive_avg_pool2d(share, (class_maps.shape[2], class_maps.shape[3]))
-    return -(share * F.log_softmax(class_maps, dim=1)).sum(dim=1).mean(dim=(1, 2))
+    size = (class_maps.shape[2], class_maps.shape[3])
+    images = F.one_hot(source[:, 0], len(labels)).movedim(3, 1).float()
+    classes = F.one_hot(labels, class_maps.shape[1]).float()
+    share = torch.einsum("nihw,ic->nchw", F.adaptive_avg_pool2d(images, size), classes)
+    return -(share * F.log_softmax(class_maps.float(), dim=1)).sum(dim=1).mean(dim=(1, 2))
 
 
 def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) -> Tensor:
@@ -61,4 +65,19 @@ def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) ->
         tiles: along each side.
     """
     mixed, source = mix_tiles(x, tiles)
-    return local_cross_entropy(network.localize(mixed).class_maps, labels[source[:, 0]]).mean()
+    return local_cross_entropy(network.class_maps(mixed), source, labels).mean()
+
+
+def pixel_loss(
+    network: MinMaxNetwork, found: Localization, size: tuple[int, int], sure: float
+) -> Tensor:
+    """The pixel head's mean cross-entropy with what the class maps are sure of.
+
+    Args:
+        network: with a pixel head.
+        found: of the clean pass, detached.
+        size: (h, w) of the images.
+        sure: see `losses.sure_cross_entropy`.
+    """
+    evidence = network.evidence(found, size)
+    return sure_cross_entropy(network.pixels(found, size), evidence, sure).mean()

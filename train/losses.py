@@ -31,7 +31,7 @@ def uniform_cross_entropy(logits: Tensor) -> Tensor:
     Returns:
         n.
     """
-    return -F.log_softmax(logits, dim=1).mean(dim=1)
+    return -F.log_softmax(logits.float(), dim=1).mean(dim=1)
 
 
 def size_barrier(mask: Tensor, t: float) -> Tensor:

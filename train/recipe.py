@@ -197,3 +197,12 @@ class Recipe(Part):
     erasing: ErasingRecipe = ErasingRecipe()
     optim: OptimRecipe = OptimRecipe()
     training: TrainingRecipe = TrainingRecipe()
+
+    @model_validator(mode="after")
+    def _everything_learns(self) -> Recipe:
+        attached = self.erasing.mask_gradient == "attached"
+        if self.model.pixel_head and not self.loss.pixels:
+            raise ValueError("nothing teaches model.pixel_head while loss.pixels is 0")
+        if self.loss.size_barrier and not attached:
+            raise ValueError("loss.size_barrier needs erasing.mask_gradient = attached")
+        return self

@@ -72,6 +72,8 @@ def parse(document: dict[str, Any], where: str) -> Recipe:
                 f"{where}: no recipe key {key}; did you mean {nearest(key)}?"
             ) from error
         reason = first["msg"].removeprefix("Value error, ")
+        if not key:
+            raise UsageError(f"{where}: {reason}") from error
         raise UsageError(f"{where}: {key}: {reason} (got {given!r})") from error
 
 

@@ -13,7 +13,7 @@ from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import losses
 from wsol_deploy.train.erasing import accumulate, trust
-from wsol_deploy.train.evidence import local_loss
+from wsol_deploy.train.evidence import local_loss, pixel_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
 
 
@@ -61,7 +61,6 @@ def training_step(
             share batch statistics must answer alike.
     """
     n, size = len(x), (x.shape[2], x.shape[3])
-    learns_pixels = network.pixel_head is not None and weights.pixels > 0
     attached = erasing.mask_gradient == "attached"
     pending: list[Tensor] = []
     add = pending.append if attached else backward
@@ -69,14 +68,19 @@ def training_step(
     collected = x.new_zeros(n, 1, *size)
     erased = x
     running = torch.arange(n, device=x.device)
-    localizer_loss, pixel_loss = x.new_zeros(()), x.new_zeros(())
+    localizer_loss = x.new_zeros(())
+    terms: dict[str, Tensor] = {}
     passes = 0
     for t in range(erasing.u + 1):
-        with torch.set_grad_enabled(attached or weights.localizer > 0 or learns_pixels):
+        with torch.set_grad_enabled(attached or weights.localizer > 0):
             found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
         loss = losses.cross_entropy(found.logits, labels[running])
         if t == 0:
             first_loss, correct = loss.detach(), found.logits.argmax(1) == labels
+            network.follow(_detach(found), size)
+            if network.pixel_head is not None:
+                terms["pixels"] = pixel_loss(network, _detach(found), size, weights.sure)
+                add(weights.pixels * terms["pixels"])
         psi = trust(
             t, found.logits.detach(), labels[running], loss.detach(), first_loss[running],
             erasing.sigma,
@@ -85,11 +89,6 @@ def training_step(
         counted = (loss if t == 0 else loss[trusted]).sum() / n
         if weights.localizer:
             add(weights.localizer * counted)
-        if t == 0 and found.pixels is not None:
-            evidence = network.evidence(_detach(found), size)
-            pixel_loss = losses.sure_cross_entropy(found.pixels, evidence, weights.sure).mean()
-            if weights.pixels:
-                add(weights.pixels * pixel_loss)
         localizer_loss = localizer_loss + counted.detach()
         passes += len(running)
         with torch.set_grad_enabled(attached):
@@ -108,12 +107,10 @@ def training_step(
     foreground = losses.cross_entropy(plus, labels).mean()
     background = losses.uniform_cross_entropy(minus).mean()
     total = weights.foreground * foreground + weights.background * background
-    terms = {"localizer": localizer_loss, "foreground": foreground, "background": background}
+    terms |= {"localizer": localizer_loss, "foreground": foreground, "background": background}
     if weights.size_barrier and attached:
         terms["size"] = losses.size_barrier(collected, weights.barrier_t).mean()
         total = total + weights.size_barrier * terms["size"]
-    if network.pixel_head is not None:
-        terms["pixels"] = pixel_loss
     add(total)
     if attached:
         backward(torch.stack(pending).sum())
@@ -131,8 +128,7 @@ def _localize(network: MinMaxNetwork, x: Tensor, save_memory: bool) -> Localizat
 
 
 def _detach(found: Localization) -> Localization:
-    pixels = None if found.pixels is None else found.pixels.detach()
-    return Localization(found.class_maps.detach(), found.logits.detach(), pixels)
+    return found._replace(class_maps=found.class_maps.detach(), logits=found.logits.detach())
 
 
 def _classify(network: MinMaxNetwork, plus: Tensor, minus: Tensor) -> tuple[Tensor, Tensor]:

@@ -114,13 +114,14 @@ class Updater:
             totals: to count into.
 
         Raises:
-            NotFinite: a loss is infinite or not a number; the weights are left as they were.
+            NotFinite: a loss is infinite or not a number, in any process; no weight was updated.
         """
         seed = [self.recipe.training.seed, number, self.world.rank]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
+        trouble = ""
         for batch in batches:
             share = len(batch.labels) / images
 
@@ -130,8 +131,10 @@ class Updater:
 
             with self._autocast():
                 report = self.step(self._on_device(batch), weights, backward)
-            _check(report)
             totals.add(report)
+            trouble = trouble or _not_finite(report)
+        if any(self.world.sum([bool(trouble)])):
+            raise NotFinite(trouble or "a loss is not finite in another process")
         self.world.sum_gradients(self.parameters)
         if self.recipe.optim.clip:
             self.scaler.unscale_(self.optimizer)
@@ -175,10 +178,12 @@ def _optimizer(network: Any, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _check(report: StepReport) -> None:
+def _not_finite(report: StepReport) -> str:
+    """Which loss is infinite or not a number, in words; empty if none is."""
     for name, value in report.losses.items():
         if not torch.isfinite(value):
-            raise NotFinite(f"the loss {name} is {float(value)}")
+            return f"the loss {name} is {float(value)}"
+    return ""
 
 
 @torch.no_grad()

@@ -7,16 +7,20 @@ training's data lies: it stays beside the checkpoints and out of every artifact.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
 
+from wsol_deploy.artifacts import read_card
 from wsol_deploy.errors import ArtifactError
 
+logger = logging.getLogger(__name__)
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 DATA = "data.txt"
 EXPORT_FOLDER = "export"
+QUICKSTART = Path("quickstart/run")
 ARTIFACTS = ("model.onnx", "model.torchscript", "model.pt2")
 
 
@@ -26,12 +30,15 @@ def root() -> Path:
 
 
 def newest() -> Path:
-    """The run whose best checkpoint is the newest.
+    """The run in `root()` whose best checkpoint is the newest, or the quickstart's.
 
     Raises:
         ArtifactError: there is no run yet.
     """
     checkpoints = [path for path in root().glob(f"*/{BEST}") if path.is_file()]
+    if not checkpoints and (QUICKSTART / BEST).is_file():
+        logger.info("no run in %s yet: this is the quickstart's, %s", root(), QUICKSTART)
+        return QUICKSTART
     if not checkpoints:
         raise ArtifactError(
             f"{root()}: no run yet; train one with wsol train DATA or wsol quickstart, "
@@ -45,8 +52,8 @@ def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -
 
     Args:
         model: a run's folder or name, a file, or None for the newest run.
-        want: `artifact` prefers a run's exported file and falls back to its best checkpoint;
-            `checkpoint` always takes the best checkpoint.
+        want: `artifact` prefers a run's exported file, if it holds the best checkpoint's weights,
+            and falls back to that checkpoint; `checkpoint` always takes the best checkpoint.
 
     Raises:
         ArtifactError: nothing of that name.
@@ -61,12 +68,25 @@ def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -
         return place
     if not place.is_dir():
         raise ArtifactError(f"{place}: no such run, checkpoint or artifact")
-    exported = [place / EXPORT_FOLDER / name for name in ARTIFACTS] if want == "artifact" else []
-    exported += [place / name for name in ARTIFACTS] if want == "artifact" else []
+    folders = [place / EXPORT_FOLDER, place] if want == "artifact" else []
+    exported = [folder / name for folder in folders for name in ARTIFACTS]
     for candidate in [*exported, place / BEST, place / LAST]:
-        if candidate.is_file():
+        if candidate.is_file() and not _outdated(candidate, place / BEST):
             return candidate
     raise ArtifactError(f"{place}: no model in it; expected {BEST} or {EXPORT_FOLDER}/model.onnx")
+
+
+def _outdated(exported: Path, best: Path) -> bool:
+    """Whether the training went on after the export: the weights are not those of the best."""
+    if exported == best or exported.name == LAST or not best.is_file():
+        return False
+    theirs, ours = (read_card(path).weights_sha256 for path in (exported, best))
+    if theirs and ours and theirs != ours:
+        logger.warning(
+            "%s: older than %s, which is taken; wsol export renews it", exported, best.name
+        )
+        return True
+    return False
 
 
 def remember_data(folder: Path, data: Path) -> None:

@@ -9,8 +9,6 @@ import typer
 
 from wsol_deploy.cli.options import Device, Quiet, Verbose
 
-QUICKSTART = Path("quickstart/run/export/model.onnx")
-
 
 def demo(
     model: Annotated[
@@ -56,7 +54,7 @@ def demo(
     from wsol_deploy.errors import MissingExtra
     from wsol_deploy.runs import resolve
 
-    models = [resolve(name, want="artifact") for name in model or ()] or [_newest()]
+    models = [resolve(name, want="artifact") for name in model or [None]]
     if find_spec("gradio") is None:
         raise MissingExtra("The demo", "demo")
     from wsol_deploy.demo.server import Options, parse_auth, serve
@@ -73,25 +71,6 @@ def demo(
             trust=trust,
         )
     )
-
-
-def _newest() -> Path:
-    """The newest run's artifact, or the quickstart's."""
-    import logging
-
-    from wsol_deploy.errors import ArtifactError
-    from wsol_deploy.runs import resolve
-
-    try:
-        return resolve(None, want="artifact")
-    except ArtifactError as error:
-        if not QUICKSTART.is_file():
-            raise ArtifactError(
-                "no model yet: wsol quickstart makes one in minutes, then wsol demo shows it; or "
-                "name one with --model"
-            ) from error
-    logging.getLogger("wsol_deploy").info("No run yet: this is the quickstart's, %s", QUICKSTART)
-    return QUICKSTART
 
 
 def register(app: typer.Typer) -> None:

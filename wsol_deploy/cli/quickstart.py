@@ -14,6 +14,8 @@ import typer
 from wsol_deploy.cli.options import Quiet, Verbose
 
 SIZE, TRAIN, VALID, TEST = 320, 256, 32, 48
+QUIET = "-q"
+MOST = 3  # words of a command before its options that are shown
 
 
 def quickstart(
@@ -39,15 +41,17 @@ def quickstart(
     run, masks, sheet = output / "run", output / "masks", output / "contact-sheet.png"
     folder = data or _built_in(output / "data", seed, quiet)
     more = ["--epochs", epochs] if epochs else []
-    said = ["-q"] if quiet else []
+    said = [QUIET] if quiet else []
     first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
     _step("train", folder, *first, *more, *said)
     _step("export", "-m", run, "--format", "onnx", "--format", "torchscript", "--overwrite", *said)
     model = run / "export" / "model.onnx"
     report = output / "report.html"
     _step("evaluate", folder, "-m", model, "--report", report, "--sheet", sheet, *said)
-    source = folder if data else folder / "test"
-    _step("predict", source, "-m", model, "-o", masks, "--overwrite", *said)
+    sources = _held_out(folder, model) if data else [folder / "test"]
+    _step("predict", *sources, "-m", model, "-o", masks, "--overwrite", *said)
+    if quiet:
+        return
     print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Masks were learned from image labels "
         f"alone.\n  look at   {sheet}   and   {report}\n  masks     {masks}/masks\n"
@@ -65,8 +69,9 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
     from wsol_deploy.datasets.synthetic import generate
 
     count = TRAIN + VALID + TEST
-    print(f"drawing {count} synthetic micrographs in {root}", file=sys.stderr)
     hidden = quiet or not sys.stderr.isatty()
+    if not quiet:
+        print(f"drawing {count} synthetic micrographs in {root}", file=sys.stderr)
     with Progress(console=Console(stderr=True), disable=hidden, transient=True) as bar:
         task = bar.add_task("drawing", total=count)
         return generate(
@@ -75,15 +80,32 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
         ).root  # fmt: skip
 
 
+def _held_out(data: Path, model: Path) -> list[Path]:
+    """The images that the evaluation was on."""
+    from wsol_deploy.artifacts import read_card
+    from wsol_deploy.evaluation.held_out import select
+
+    return [sample.image for sample in select(data, read_card(model)).dataset.samples]
+
+
 def _step(*words: object) -> None:
     """Say a command and run it, as if it were typed."""
     from wsol_deploy.cli.app import app
 
     argv = [str(word) for word in words]
-    print(f"\n$ wsol {shlex.join(argv)}", file=sys.stderr, flush=True)
+    if QUIET not in argv:
+        print(f"\n$ wsol {_shortened(argv)}", file=sys.stderr, flush=True)
     code = app(argv, standalone_mode=False)
     if code:
         raise typer.Exit(code)
+
+
+def _shortened(argv: list[str]) -> str:
+    """A command line, of many images the first."""
+    options = next(at for at, word in enumerate(argv) if at and word.startswith("-"))
+    named = [*argv[: min(options, MOST)], *argv[options:]]
+    more = options - MOST
+    return shlex.join(named) + (f"   # and {more} more images" if more > 0 else "")
 
 
 def register(app: typer.Typer) -> None:

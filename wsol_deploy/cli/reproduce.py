@@ -20,7 +20,7 @@ def reproduce(
     plan: Annotated[
         str,
         typer.Argument(
-            help="glas, cub5, animals (any folder with boxes.csv), or a TOML file of your own.",
+            help="glas, cub5, animals (or any folder with boxes.csv), synthetic, or a TOML file.",
             show_default=False,
         ),
     ],
@@ -34,7 +34,13 @@ def reproduce(
             show_default=False,
         ),
     ] = None,
-    budget: Annotated[str, typer.Option(help="small (two cores) or paper (a GPU).")] = "small",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="small (two cores) or paper (a GPU). Default: the plan's first.",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
     table: Annotated[
         list[str] | None,
@@ -78,11 +84,12 @@ def reproduce(
 
     chosen = {"model.backbone": backbone, "model.weights": weights}
     flags = [f"{key}={value}" for key, value in chosen.items() if value is not None]
+    chart = load_plan(plan)
     study = prepare(
-        load_plan(plan),
+        chart,
         data,
         output or Path("reproduce") / Path(plan).stem,
-        budget=budget,
+        budget=budget or next(iter(chart.budgets)),
         seeds=seeds,
         tables=table or (),
         overrides=[*(set_ or []), *flags],

@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 STRIDES = (4, 8, 16, 32)
+PROBE = 224  # a multiple of every stride there is, 14 and 32
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
+TRANSFORMERS = ("timm.models.vision_transformer", "timm.models.deit", "timm.models.eva")
 MOBILENET_STAGES = ((0, 4), (4, 7), (7, 14), (14, 19))
 LITE = "efficientnet_lite0"
 OFFLINE = (
@@ -41,9 +43,9 @@ class Backbone(nn.Module):
         self.features = features
         self.mean, self.std = tuple(mean), tuple(std)
         with torch.no_grad():
-            maps = features.eval()(torch.zeros(1, 3, 128, 128))
+            maps = features.eval()(torch.zeros(1, 3, PROBE, PROBE))
         self.channels = tuple(x.shape[1] for x in maps)
-        self.strides = tuple(round(128 / x.shape[2]) for x in maps)
+        self.strides = tuple(round(PROBE / x.shape[2]) for x in maps)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Feature maps, shallow first.
@@ -141,12 +143,14 @@ def _timm(name: str, weights: str, output_stride: int) -> Any:
         such = f" such as {', '.join(near)}" if near else ""
         raise UsageError(f"backbone {name!r} is unknown; choose {own}, or a timm model{such}")
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
-    if "vit" in name or "deit" in name:
+    if timm.model_entrypoint(name).__module__ in TRANSFORMERS:
         options = {"dynamic_img_size": True, "dynamic_img_pad": True}
     pretrained = weights == "imagenet" and name != LITE
     try:
         net = _download(lambda: timm.create_model(name, pretrained=pretrained, **options))
     except (TypeError, AssertionError, NotImplementedError) as error:
+        if output_stride == 32:
+            raise UsageError(f"timm's {name} cannot be built ({error}); choose another") from error
         raise UsageError(
             f"timm's {name} cannot have output stride {output_stride}; "
             "use --set model.last_stages=drop"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,16 +41,13 @@ class CamNetwork(MapNetwork):
     def scores(self, x: Tensor) -> Tensor:
         """N x c; in training the running ranges follow the maps."""
         found = self.localize(x)
-        if self.training and self.config.rescale == "running":
-            with torch.no_grad():
-                self.mask(found, (x.shape[2], x.shape[3]))
+        if self.training:
+            self.follow_ranges(_predicted(found), (x.shape[2], x.shape[3]))
         return found.logits
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """The predicted class's map, rescaled: N x 1 x H x W in [0, 1]."""
-        predicted = F.one_hot(found.logits.argmax(dim=1), found.logits.shape[1])
-        chosen = decidability(found.class_maps, predicted.to(found.class_maps.dtype))
-        return self.lay_rescaled(chosen, size).clamp(0, 1)
+        return self.lay_rescaled(_predicted(found), size).clamp(0, 1)
 
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The outputs it has; all come from one pass."""
@@ -62,6 +58,12 @@ class CamNetwork(MapNetwork):
             "class_maps": found.class_maps,
         }
         return {name: result[name] for name in self.outputs if name in wanted}
+
+
+def _predicted(found: Localization) -> Tensor:
+    """The map of the predicted class: N x 1 x h' x w'."""
+    predicted = F.one_hot(found.logits.argmax(dim=1), found.logits.shape[1])
+    return decidability(found.class_maps, predicted.to(found.class_maps.dtype))
 
 
 def _head(channels: int, classes: int, config: ModelConfig) -> nn.Module:

@@ -13,12 +13,12 @@ from wsol_deploy.model.config import ModelConfig
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also its logits of foreground (N x 1 x h'' x w'').
+    With a pixel head also the features it reads (N x k x h'' x w''), detached.
     """
 
     class_maps: Tensor
     logits: Tensor
-    pixels: Tensor | None = None
+    fine: Tensor | None = None
 
 
 class MapHead(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
 from torch import Tensor
 
 from wsol_deploy.model.backbones import Backbone
@@ -37,23 +38,37 @@ class MinMaxNetwork(MapNetwork):
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
+        size = (x.shape[2], x.shape[3])
         maps = self.backbone(self.bordered(x))
-        found = self.localizer(self.within_border(self.joined(maps), x, self.stride))
-        if self.pixel_head is None:
-            return found
-        pixels = self.within_border(self.pixel_head(maps), x, self.pixel_head.stride)
-        return found._replace(pixels=pixels)
+        found = self.localizer(self.within_border(self.joined(maps), size, self.stride))
+        return found if self.pixel_head is None else found._replace(fine=self.pixel_head.read(maps))
+
+    def class_maps(self, x: Tensor) -> Tensor:
+        """A alone: N x c x h' x w'."""
+        return self.localizer(self.bordered_features(x)).class_maps
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+: N x 1 x H x W in [0, 1]; the pixel head's where there is one."""
-        if self.pixel_head is None or found.pixels is None:
+        if self.pixel_head is None:
             return self.evidence(found, size)
-        return upsample(found.pixels, size, self.pixel_head.stride).sigmoid()
+        return upsample(self.pixels(found, size), size, self.pixel_head.stride).sigmoid()
 
     def evidence(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+ of the class maps (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
-        t = decidability(found.class_maps, posterior(found.logits))
-        return soft_mask(self.lay_rescaled(t, size), self.config.omega, self.config.sigma_prime)
+        t = self.lay_rescaled(_decidability(found), size)
+        return soft_mask(t, self.config.omega, self.config.sigma_prime)
+
+    def pixels(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """The pixel head's logits of foreground: N x 1 x h'' x w''."""
+        assert self.pixel_head is not None and found.fine is not None
+        return self.within_border(self.pixel_head(found.fine), size, self.pixel_head.stride)
+
+    @torch.no_grad()
+    def follow(self, found: Localization, size: tuple[int, int]) -> None:
+        """Running means follow training images: whole ones, as those at inference are."""
+        self.follow_ranges(_decidability(found), size)
+        if self.pixel_head is not None and found.fine is not None:
+            self.pixel_head.follow(found.fine)
 
     def classify(self, masked: Tensor) -> Tensor:
         """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""
@@ -76,3 +91,8 @@ class MinMaxNetwork(MapNetwork):
         if "background_probs" in wanted:
             result["background_probs"] = posterior(self.classify(x * (1 - mask)))
         return {name: result[name] for name in self.outputs if name in wanted}
+
+
+def _decidability(found: Localization) -> Tensor:
+    """T of Eq. 10: N x 1 x h' x w'."""
+    return decidability(found.class_maps, posterior(found.logits))

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from wsol_deploy.errors import UsageError
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.masks import ranges, rescale
@@ -54,6 +55,11 @@ class MapNetwork(Network):
     def __init__(self, backbone: Backbone, config: ModelConfig) -> None:
         super().__init__(backbone, config)
         self.channels = sum(backbone.channels[-config.depths :])
+        if config.reflect % self.stride:
+            raise UsageError(
+                f"model.reflect = {config.reflect} is no multiple of {self.stride}, the stride of "
+                f"{config.backbone}'s maps; use --set model.reflect=0"
+            )
         if config.rescale == "running":
             self.register_buffer("low", torch.zeros(()))
             self.register_buffer("high", torch.ones(()))
@@ -80,33 +86,33 @@ class MapNetwork(Network):
 
     def bordered_features(self, x: Tensor) -> Tensor:
         """`features`; at inference of the image with its reflected border, cut back to it."""
-        return self.within_border(self.features(self.bordered(x)), x, self.stride)
+        size = (x.shape[2], x.shape[3])
+        return self.within_border(self.features(self.bordered(x)), size, self.stride)
 
     def bordered(self, x: Tensor) -> Tensor:
         """The image; at inference with its reflected border."""
         return reflected(x, 0 if self.training else self.config.reflect)
 
-    def within_border(self, maps: Tensor, x: Tensor, stride: int) -> Tensor:
-        """Maps of `bordered(x)` cut back to x."""
+    def within_border(self, maps: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+        """Maps of a bordered image cut back to the image of `size` pixels."""
         if self.training or not self.config.reflect:
             return maps
-        return within(maps, (x.shape[2], x.shape[3]), stride, self.config.reflect)
+        return within(maps, size, stride, self.config.reflect)
 
     def lay_rescaled(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
         """Maps (N x 1 x h' x w') at the image's size, from low to high in about [0, 1]."""
         maps = self._lay(maps, size, self.stride)
-        low, high = ranges(maps)
-        if self.config.rescale == "running":
-            low, high = self._running(low, high)
+        running = self.config.rescale == "running"
+        low, high = (self.low, self.high) if running else ranges(maps)
         return rescale(maps, low, high)
 
     @torch.no_grad()
-    def _running(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """The running means of the ranges, updated in training."""
-        if self.training and len(low):
+    def follow_ranges(self, maps: Tensor, size: tuple[int, int]) -> None:
+        """Let the running ranges follow the maps of training images, where there are any."""
+        if self.config.rescale == "running":
+            low, high = ranges(self._lay(maps, size, self.stride))
             self.low.lerp_(low.float().mean(), MOMENTUM)
             self.high.lerp_(high.float().mean(), MOMENTUM)
-        return self.low, self.high
 
     def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         if self.config.alignment == "corners":

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from wsol_deploy.model.resampling import upsample
 
 STRIDES = (4, 8)
+MOMENTUM = 0.1
+EPSILON = 1e-5
 
 
 class PixelHead(nn.Module):
@@ -23,16 +25,22 @@ class PixelHead(nn.Module):
 
     Args:
         channels: of the backbone's maps, shallow first.
-        strides: of the same.
+        strides: of the same. The first map at stride 4 and at stride 8 are read, the deepest
+            never is: it sees too much.
         hidden: channels between the two convolutions.
     """
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, channels: Sequence[int], strides: Sequence[int], hidden: int) -> None:
         super().__init__()
-        self.used = sum(stride in STRIDES for stride in strides) or 1
-        self.strides = tuple(strides[: self.used])
-        width = sum(channels[: self.used])
-        self.standardise = nn.BatchNorm2d(width, affine=False)
+        shallow = list(strides[:-1])
+        self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
+        self.strides = tuple(strides[at] for at in self.used)
+        width = sum(channels[at] for at in self.used)
+        self.register_buffer("mean", torch.zeros(1, width, 1, 1))
+        self.register_buffer("variance", torch.ones(1, width, 1, 1))
         self.hidden = nn.Conv2d(width, hidden, kernel_size=3, padding=1)
         self.logit = nn.Conv2d(hidden, 1, kernel_size=1)
 
@@ -41,15 +49,21 @@ class PixelHead(nn.Module):
         """Pixels from one cell of the logits to the next."""
         return self.strides[0]
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits, N x 1 x h x w at `stride`.
-
-        Args:
-            maps: the backbone's, shallow first; no gradient flows back into them.
-        """
-        finest, *coarser = (one.detach() for one in maps[: self.used])
+    def read(self, maps: Sequence[Tensor]) -> Tensor:
+        """The features it reads of the backbone's maps (shallow first), N x k x h x w, detached."""
+        finest, *coarser = (maps[at].detach() for at in self.used)
         size = (finest.shape[2], finest.shape[3])
         pairs = zip(coarser, self.strides[1:], strict=True)
-        laid = [upsample(one, size, stride / self.stride) for one, stride in pairs]
-        features = self.standardise(torch.cat([finest, *laid], dim=1))
-        return self.logit(self.hidden(features).relu())
+        return torch.cat([finest, *(upsample(m, size, s / self.stride) for m, s in pairs)], dim=1)
+
+    def forward(self, fine: Tensor) -> Tensor:
+        """Logits, N x 1 x h x w at `stride`, of the features that `read` gives."""
+        standard = (fine - self.mean) * (self.variance + EPSILON).rsqrt()
+        return self.logit(self.hidden(standard).relu())
+
+    @torch.no_grad()
+    def follow(self, fine: Tensor) -> None:
+        """Let mean and variance of the features follow those of training images."""
+        variance, mean = torch.var_mean(fine.float(), dim=(0, 2, 3), keepdim=True)
+        self.mean.lerp_(mean, MOMENTUM)
+        self.variance.lerp_(variance, MOMENTUM)

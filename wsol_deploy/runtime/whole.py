@@ -8,7 +8,7 @@ from wsol_deploy.card import MaskRule
 from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime.predictor import Predictor
 from wsol_deploy.runtime.softmap import SoftMap, drawn_map, logits, pooled_posterior, soft_map
-from wsol_deploy.runtime.tiles import Canvas, Tile
+from wsol_deploy.runtime.tiles import GRAIN, Canvas, Tile
 
 POSTERIORS = ("probs", "background_probs")
 Outputs = dict[str, np.ndarray]
@@ -86,5 +86,10 @@ def _rule(predictor: Predictor) -> MaskRule:
         raise ArtifactError(
             f"{predictor.path}: its card does not say how its mask follows from class maps, so it "
             "cannot see an image in tiles; export it again, or give smaller images"
+        )
+    if any(GRAIN % stride for stride in (rule.stride, rule.pixel_stride or 1)):
+        raise ArtifactError(
+            f"{predictor.path}: class maps of stride {rule.stride} cannot be laid together from "
+            "tiles; give smaller images, or train with another backbone"
         )
     return rule
