@@ -20,7 +20,9 @@ def make_run(folder: Path, weights: dict[str, str], monkeypatch: pytest.MonkeyPa
 
     def read_card(path: Path) -> ModelCard:
         name = path.relative_to(folder).as_posix()
-        return ModelCard(name="m", classes=["a", "b"], weights_sha256=weights[name])
+        return ModelCard(
+            name="m", method="minmax", classes=["a", "b"], weights_sha256=weights[name]
+        )
 
     monkeypatch.setattr(runs, "read_card", read_card)
     return folder
