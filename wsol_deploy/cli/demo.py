@@ -54,7 +54,8 @@ def demo(
     from wsol_deploy.errors import MissingExtra
     from wsol_deploy.runs import resolve
 
-    models = [resolve(name, want="artifact") for name in model or [None]]
+    named: list[str] | list[None] = model or [None]
+    models = [resolve(name, want="artifact") for name in named]
     if find_spec("gradio") is None:
         raise MissingExtra("The demo", "demo")
     from wsol_deploy.demo.server import Options, parse_auth, serve
