@@ -109,6 +109,7 @@ class RayEngine:
         if not rows:
             return
         share = max(1, min(BATCHES_AT_ONCE, len(rows) // (SHARES * self._workers)))
+        blocks = -(-len(rows) // share)
         work = Work(
             self.path.read_bytes(),
             self.path.name,
@@ -118,12 +119,12 @@ class RayEngine:
             options,
             folder.root.absolute(),
         )
-        results = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // share)).map_batches(
+        results = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             Actor,
             fn_constructor_args=(work,),
             batch_size=None,
             batch_format="numpy",
-            concurrency=self._workers,
+            concurrency=min(self._workers, blocks),
             num_cpus=0 if self.device == "cuda" else self._cores,
             num_gpus=1 if self.device == "cuda" else 0,
         )
