@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wsol_deploy.model.resampling import upsample
 
@@ -58,8 +59,7 @@ class PixelHead(nn.Module):
 
     def forward(self, fine: Tensor) -> Tensor:
         """Logits, N x 1 x h x w at `stride`, of the features that `read` gives."""
-        standard = (fine - self.mean) * (self.variance + EPSILON).rsqrt()
-        return self.logit(self.hidden(standard).relu())
+        return self.logit(self.hidden(self._standard(fine)).relu())
 
     @torch.no_grad()
     def follow(self, fine: Tensor) -> None:
@@ -67,3 +67,9 @@ class PixelHead(nn.Module):
         variance, mean = torch.var_mean(fine.float(), dim=(0, 2, 3), keepdim=True)
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
+
+    def _standard(self, fine: Tensor) -> Tensor:
+        """Batch normalisation; unlike the library's it does not follow whatever it sees."""
+        if self.training:
+            return F.batch_norm(fine, None, None, training=True)
+        return (fine - self.mean) * (self.variance + EPSILON).rsqrt()
