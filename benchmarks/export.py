@@ -50,6 +50,7 @@ def main() -> None:
                 weights="none",
                 output_stride=given.stride,
                 last_stages=given.stages,
+                rescale="running",  # a random network's own range would magnify its rounding
             )
             saved = _checkpoint(Path(folder) / "best.safetensors", config)
             options = Options(proof_data=images)
