@@ -15,27 +15,12 @@ from artifacts import make_artifact
 from evaluation_samples import write_data
 from PIL import Image
 
-from wsol_deploy.cli import main
-
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
     return make_artifact(tmp_path_factory.mktemp("artifact") / "model.onnx")
-
-
-@pytest.fixture
-def wsol(monkeypatch, capsys):
-    """Run the command: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wsol", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        return exit.value.code or 0, *capsys.readouterr()
-
-    return run
 
 
 def test_the_table_has_the_metrics_beside_the_constant_rows(wsol, artifact, tmp_path):

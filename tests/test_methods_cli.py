@@ -12,7 +12,6 @@ from PIL import Image
 from training import tiny_recipe, write_images
 
 from wsol_deploy.artifacts import read_card
-from wsol_deploy.cli.app import main
 from wsol_deploy.train.recipe_file import to_toml
 
 CAM = {"mask", "probs", "class_maps"}
@@ -32,20 +31,6 @@ def recipe(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
     path.write_text(to_toml(tiny_recipe()))
     return path
-
-
-@pytest.fixture
-def wsol(monkeypatch, capsys):
-    """Run the entry point in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wsol", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return run
 
 
 @pytest.mark.slow

@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_lines import one_line
 from training import write_images
 
-from wsol_deploy.cli.app import main
 from wsol_deploy.datasets.paper import CUB5_VALID
 from wsol_deploy.reproduce.jobs import make_jobs
 from wsol_deploy.reproduce.plan import load_plan, names
@@ -31,27 +31,6 @@ TINY = [
 ]  # fmt: skip
 SHORT = [*TINY, "--set", "optim.epochs=2"]
 OFFICIAL = ["--set", "data.split=official"]
-
-
-@pytest.fixture
-def wsol(monkeypatch, capsys):
-    """Run the entry point in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wsol", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return run
-
-
-def one_line(err: str) -> str:
-    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert err.splitlines()[-1] == line
-    assert "Traceback" not in err
-    return line
 
 
 def glas_tree(root: Path, scratch: Path) -> Path:

@@ -15,11 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from command_lines import one_line
 from safetensors.torch import load_file, save_file
 from training import tiny_recipe, write_images
 
 from wsol_deploy.artifacts import read_card
-from wsol_deploy.cli.app import main
 from wsol_deploy.errors import ArtifactError
 from wsol_deploy.model import checkpoint
 from wsol_deploy.train.recipe_file import to_toml
@@ -38,28 +38,6 @@ def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
     path.write_text(to_toml(tiny_recipe()))
     return str(path)
-
-
-@pytest.fixture
-def wsol(monkeypatch, capsys):
-    """Run the entry point in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wsol", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return run
-
-
-def one_line(err: str) -> str:
-    lines = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert err.splitlines()[-1] == lines[0]
-    assert "Traceback" not in err
-    return lines[0]
 
 
 def test_a_run_and_what_is_in_it(wsol, data, recipe, tmp_path, monkeypatch):
