@@ -38,6 +38,20 @@ def build(room: Room) -> gr.Blocks:
 
         def leave(request: gr.Request) -> None:
             room.sessions.close(request.session_hash)
+            forget(page, request.session_hash)
 
         page.unload(leave)
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
+
+
+def forget(page: gr.Blocks, key: str | None) -> None:
+    """Drop Gradio's own state of a session that has ended, which it would keep for many others.
+
+    Args:
+        page: that was launched.
+        key: of the session, or None where there is none.
+    """
+    holder = page.state_holder
+    with holder.lock:
+        holder.session_data.pop(key or "", None)
+        holder.time_last_used.pop(key or "", None)

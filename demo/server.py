@@ -28,6 +28,7 @@ PREFIX = "wsol-demo-"
 KEPT_SESSIONS = 500
 POLL = 0.2  # seconds
 M_MMAP_THRESHOLD, MMAP_FROM = -3, 1 << 20
+M_ARENA_MAX, ARENAS = -8, 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def serve(options: Options) -> None:
 def running(options: Options) -> Iterator[str]:
     """The page's address, while it is served in threads of this process."""
     _check_port(options.host, options.port)
+    _give_memory_back()
     shelf = Shelf(options.models, options.device, options.trust)
     if warning := exposure(options.host, options.auth):
         logger.warning("%s", warning)
@@ -83,7 +85,6 @@ def running(options: Options) -> Iterator[str]:
             options.examples, shelf.cards[shelf.first], folder / "examples", limits
         )
         _settle(folder)
-        _give_memory_back()
         from wsol_deploy.demo.app import build
         from wsol_deploy.demo.room import Room
 
@@ -146,10 +147,13 @@ def _within(limits: Limits, folder: Path) -> Limits:
 def _give_memory_back() -> None:
     """Have glibc return pictures to the system as they are dropped; elsewhere do nothing.
 
-    Left alone it comes to keep freed blocks of up to 32 MB, and many users' pictures add up.
+    Left alone it comes to keep freed blocks of up to 32 MB, and an arena of them for each of many
+    threads.
     """
     with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_FROM)
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(M_MMAP_THRESHOLD, MMAP_FROM)
+        allocator.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def _settle(folder: Path) -> None:

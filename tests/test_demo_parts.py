@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 
 import demo_page
+import gradio as gr
 import numpy as np
 import pytest
 from artifacts import make_artifact
+from gradio.state_holder import StateHolder
 
 from wsol_deploy.card import Measured, ModelCard, Trust
 from wsol_deploy.demo import compare, examples, panels, save, views
-from wsol_deploy.demo.app import build
+from wsol_deploy.demo.app import build, forget
 from wsol_deploy.demo.look import Drawing, Look, look_at
 from wsol_deploy.demo.model_tab import card_page
 from wsol_deploy.demo.room import Room
@@ -348,3 +350,15 @@ def test_a_folder_of_examples_leaves_out_what_is_no_picture(tmp_path: Path) -> N
     truth.unlink()
     with pytest.raises(DataError, match="no picture in it"):
         examples.gather(tmp_path, card, tmp_path, Limits())
+
+
+def test_a_session_that_ended_leaves_nothing_in_gradio() -> None:
+    with gr.Blocks() as page:
+        gr.Textbox()
+    holder = StateHolder()
+    holder.set_blocks(page)
+    for key in ("mine", "another"):
+        assert holder[key] is not None
+    forget(page, "mine")
+    forget(page, None)
+    assert list(holder.session_data) == list(holder.time_last_used) == ["another"]
