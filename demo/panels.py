@@ -15,6 +15,7 @@ SHADE = (
 )
 FROM_MASKS = ("unet",)  # methods that learn from outlines, not from labels
 MOST_BOXES, MOST_BARS = 12, 8
+MOSTLY_DOUBT = 0.5  # of an entropy in [0, 1]
 EMPTY = (
     '<div class="empty"><p>Choose a picture, and what the model sees in it appears here.</p>'
     "<p>Drop a file, paste one, or pick an example.</p></div>"
@@ -110,14 +111,26 @@ def trust(report: dict[str, Any], card: ModelCard) -> str:
     if report["review"]:
         words = " ".join(reasons) or f"{report['review'].capitalize()}."
         return f'<div class="trust again"><b>Look again</b><p>{escape(words)}</p></div>'
+    return f'<div class="trust fine"><b>Nothing stands out</b><p>{_as_usual(inside, outside)}</p></div>'
+
+
+def _as_usual(inside: float, outside: float | None) -> str:
+    """Entropies within this model's limits, in words; no model that is mostly in doubt is sure."""
+    undecided = inside > MOSTLY_DOUBT
     if outside is None:
-        words = f"The model is sure of the class (doubt {inside:.2f}); it does not judge its mask."
-    else:
-        words = (
-            f"The foreground settles the class (doubt {inside:.2f}), and what the mask left out "
-            f"speaks for no class (doubt {outside:.2f})."
+        state = (
+            "is in doubt about the class, as it often is" if undecided else "is sure of the class"
         )
-    return f'<div class="trust fine"><b>Nothing stands out</b><p>{words}</p></div>'
+        return f"The model {state} (doubt {inside:.2f}); it does not judge its mask."
+    if undecided:
+        return (
+            f"The foreground leaves the class in doubt ({inside:.2f}), as it often does with this "
+            f"model; what the mask left out speaks for no class (doubt {outside:.2f})."
+        )
+    return (
+        f"The foreground settles the class (doubt {inside:.2f}), and what the mask left out "
+        f"speaks for no class (doubt {outside:.2f})."
+    )
 
 
 def _doubts(inside: float, outside: float | None, limits: Trust) -> list[str]:

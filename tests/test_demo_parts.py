@@ -297,7 +297,10 @@ def test_what_comes_from_outside_is_escaped() -> None:
 @pytest.mark.parametrize(
     ("inside", "outside", "review", "words"),
     [
-        (0.1, 0.9, None, ["Nothing stands out"]),
+        (0.1, 0.9, None, ["Nothing stands out", "settles the class"]),
+        (0.1, None, None, ["Nothing stands out", "is sure of the class"]),
+        (0.97, 0.9, None, ["Nothing stands out", "leaves the class in doubt"]),
+        (0.97, None, None, ["Nothing stands out", "in doubt about the class"]),
         (0.8, 0.9, "foreground undecided", ["Look again", "does not settle the class"]),
         (0.8, None, "foreground undecided", ["Look again", "is not sure of the class"]),
         (0.1, 0.2, "background still predicts x", ["Look again", "may be incomplete"]),
