@@ -111,7 +111,8 @@ def trust(report: dict[str, Any], card: ModelCard) -> str:
     if report["review"]:
         words = " ".join(reasons) or f"{report['review'].capitalize()}."
         return f'<div class="trust again"><b>Look again</b><p>{escape(words)}</p></div>'
-    return f'<div class="trust fine"><b>Nothing stands out</b><p>{_as_usual(inside, outside)}</p></div>'
+    words = _as_usual(inside, outside)
+    return f'<div class="trust fine"><b>Nothing stands out</b><p>{words}</p></div>'
 
 
 def _as_usual(inside: float, outside: float | None) -> str:
