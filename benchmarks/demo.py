@@ -9,6 +9,8 @@ moves the slider, downloads the mask and leaves; it checks that everybody got th
 answers came in the order of asking, and prints the server's memory after each round. `latency`
 needs playwright and a Chromium. Without images, synthetic micrographs of 1000 x 1000 pixels are
 used. Both print the machine's load, before and after, since a busy machine is slower.
+
+`latency` waits for a built-in example, so its model needs the classes benign and malignant.
 """
 
 from __future__ import annotations
