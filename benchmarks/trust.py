@@ -45,7 +45,7 @@ def describe(name: str, group: Sequence[ImageResult]) -> str:
     if not group:
         return f"{name:12s}   0 images"
     quality = np.mean([result.quality for result in group])
-    wrong = np.mean([result.rank != 1 for result in group])
+    wrong = np.mean([result.label_error for result in group])
     return f"{name:12s} {len(group):3d} images  quality {quality:.1%}  error {wrong:.1%}"
 
 

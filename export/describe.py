@@ -34,7 +34,7 @@ def mask_rule(network: Any) -> MaskRule | None:
     """How a network's mask follows from its class maps; None if it cannot be had from them."""
     config = network.config
     pooling = POOLED.get(config.method)
-    if pooling is None:
+    if pooling is None or config.task == "multi-label":
         return None
     running = config.rescale == "running"
     minmax = config.method == "minmax"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from wsol_deploy.export.options import Precision
+from wsol_deploy.runtime.trust import PRESENT
 
 TITLES = {"error": "error", "f1_plus": "F1+", "f1_minus": "F1-"}
 
@@ -83,7 +84,7 @@ class Agreement:
     ) -> None:
         """Take a batch into account."""
         self.images += len(expected["mask"])
-        self.same += int((_labels(expected) == _labels(found)).sum())
+        self.same += int((_labels(expected) == _labels(found)).all(axis=1).sum())
         if expected["mask"].shape != found["mask"].shape:
             self.union += expected["mask"].size
             return
@@ -234,7 +235,10 @@ def _dice(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _labels(outputs: dict[str, np.ndarray]) -> np.ndarray:
+    """N x 1: the likeliest class; of a multi-label model N x c: which classes are found."""
     for name in ("probs", "localizer_probs"):
         if name in outputs:
-            return outputs[name].argmax(axis=1)
-    return np.zeros(len(outputs["mask"]), dtype=int)
+            probs = outputs[name]
+            several = "class_masks" in outputs
+            return probs > PRESENT if several else probs.argmax(axis=1, keepdims=True)
+    return np.zeros((len(outputs["mask"]), 1), dtype=int)

@@ -32,13 +32,15 @@ def test_eq_6_is_the_mean_of_minus_log_over_classes():
     # -(ln 3/4 + ln 1/4) / 2 = ln(16/3) / 2; uniform over 2: ln 2, its minimum
     logits = tensor([[LN3, 0.0], [5.0, 5.0]])
     expected = tensor([math.log(16 / 3) / 2, math.log(2)])
-    assert_close(uniform_cross_entropy(logits), expected)
+    assert_close(
+        uniform_cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long)), expected
+    )
 
 
 def test_eq_6_is_least_for_the_uniform_posterior():
-    flat = uniform_cross_entropy(torch.zeros(1, 4))
+    flat = uniform_cross_entropy(torch.zeros(1, 4), torch.tensor([0]))
     assert_close(flat, tensor([math.log(4)]))
-    assert (uniform_cross_entropy(torch.eye(4)) > flat).all()
+    assert (uniform_cross_entropy(torch.eye(4), torch.arange(4)) > flat).all()
 
 
 def test_eq_10_averages_the_maps_under_the_posterior():

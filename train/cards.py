@@ -22,6 +22,7 @@ def make_card(
     return ModelCard(
         name=f"{recipe.model.method}-{dataset.name}",
         method=recipe.model.method,
+        task=recipe.model.task,
         classes=list(dataset.classes),
         input=ImageInput(size=recipe.data.size.policy),
         outputs=described(outputs, recipe.model.method),

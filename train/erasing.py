@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from wsol_deploy.train.losses import right
+
 
 def trust(
     t: int, logits: Tensor, labels: Tensor, loss: Tensor, first_loss: Tensor, sigma: float
@@ -16,7 +18,7 @@ def trust(
     Args:
         t: depth of the recursion, from 0.
         logits: n x c, M's scores of the erased images.
-        labels: n, int64.
+        labels: n, or n x c as in `losses.cross_entropy`.
         loss: n, H(p, p^s) at this depth.
         first_loss: n, the same at depth 0.
         sigma: the larger, the slower trust falls with depth.
@@ -26,7 +28,7 @@ def trust(
         or the loss has risen.
     """
     gamma = torch.exp(-loss)
-    holds = (logits.argmax(dim=1) == labels) & (loss <= first_loss)
+    holds = right(logits, labels) & (loss <= first_loss)
     return math.exp(-t / sigma) * torch.where(holds, gamma, torch.zeros_like(gamma))
 
 

@@ -38,20 +38,25 @@ def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
 
 
 def local_cross_entropy(class_maps: Tensor, source: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each location's posterior with its own label.
+    """Cross-entropy of each location's posterior with its own label, or labels.
 
     Args:
         class_maps: A of the mixed images, n x c x h' x w'.
         source: n x 1 x h x w, int64, the image each pixel is from.
-        labels: n, int64, of each image.
+        labels: of each image, n, or n x c as in `losses.cross_entropy`.
 
     Returns:
         n: the mean over locations; a location astride an edge has each label by its share.
     """
     size = (class_maps.shape[2], class_maps.shape[3])
     images = F.one_hot(source[:, 0], len(labels)).movedim(3, 1).float()
-    classes = F.one_hot(labels, class_maps.shape[1]).float()
+    several = labels.dim() == 2
+    classes = labels if several else F.one_hot(labels, class_maps.shape[1]).float()
     share = torch.einsum("nihw,ic->nchw", F.adaptive_avg_pool2d(images, size), classes)
+    if several:
+        return F.binary_cross_entropy_with_logits(class_maps.float(), share, reduction="none").mean(
+            dim=(1, 2, 3)
+        )
     return -(share * F.log_softmax(class_maps.float(), dim=1)).sum(dim=1).mean(dim=(1, 2))
 
 
@@ -61,7 +66,7 @@ def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) ->
     Args:
         network: in training mode.
         x: normalised images, n x 3 x h x w.
-        labels: n, int64.
+        labels: n, or n x c as in `losses.cross_entropy`.
         tiles: along each side.
     """
     mixed, source = mix_tiles(x, tiles)

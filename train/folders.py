@@ -39,6 +39,13 @@ def chosen_recipe(name: str | None, overrides: Sequence[str], flags: Mapping[str
     return _with(recipe, flags)
 
 
+def for_labels(recipe: Recipe, *, several: bool) -> Recipe:
+    """The recipe for images that show one class each, or several. Raises UsageError."""
+    if not several or recipe.model.task == "multi-label":
+        return recipe
+    return _with(recipe, {"model.task": "multi-label", "model.contrast": False})
+
+
 def stored_recipe(
     folder: Path, name: str | None, overrides: Sequence[str], flags: Mapping[str, Any]
 ) -> Recipe:

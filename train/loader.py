@@ -26,11 +26,12 @@ CACHE_LIMIT = 8 << 30
 AHEAD = 3
 T = TypeVar("T")
 R = TypeVar("R")
+Target = Callable[[Sample], int | list[float]]
 
 
 class Batch(NamedTuple):
-    """Images (uint8, n x 3 x h x w), labels (int64, n), the samples' numbers, and for supervised
-    methods masks (bool, n x 1 x h x w)."""
+    """Images (uint8, n x 3 x h x w), labels (int64, n; of multi-label images float32, n x c), the
+    samples' numbers, and for supervised methods masks (bool, n x 1 x h x w)."""
 
     x: Tensor
     labels: Tensor
@@ -46,6 +47,16 @@ class Share:
     size: int = 1
 
 
+def the_label(sample: Sample) -> int:
+    """The class of an image that shows one."""
+    return sample.label
+
+
+def many_hot(classes: int) -> Target:
+    """For images that show several: 1.0 for each class that is shown, else 0.0."""
+    return lambda sample: [float(index in sample.labels) for index in range(classes)]
+
+
 class Images:
     """Samples' pixels at the recipe's size, kept decoded in memory as long as they fit.
 
@@ -54,6 +65,7 @@ class Images:
         policy: how they are resized.
         limit: bytes to keep; None for a quarter of the free memory, at most 8 GiB.
         masks: whether `planes` have the samples' masks.
+        target: what a sample's label is in a batch.
     """
 
     def __init__(
@@ -63,9 +75,11 @@ class Images:
         limit: int | None = None,
         *,
         masks: bool = False,
+        target: Target = the_label,
     ) -> None:
         self.samples = samples
         self.masks = masks
+        self.target = target
         self._policy = policy
         self._room = _free_memory() // 4 if limit is None else limit
         self._kept: dict[int, np.ndarray] = {}
@@ -220,7 +234,7 @@ def _results(chunk: list[T], futures: list[Future[R]]) -> tuple[list[T], list[R]
 
 
 def _batch(images: Images, indices: Sequence[int], x: Tensor) -> Batch:
-    labels = torch.tensor([images.samples[index].label for index in indices])
+    labels = torch.tensor([images.target(images.samples[index]) for index in indices])
     masks = x[:, 3:] > 127 if images.masks else None
     return Batch(x[:, :3], labels, tuple(indices), masks)
 

@@ -19,7 +19,7 @@ from wsol_deploy.model.build import build
 from wsol_deploy.runs import LAST
 from wsol_deploy.train.cards import make_card
 from wsol_deploy.train.display import Display
-from wsol_deploy.train.loader import Images, TrainLoader, whole_images
+from wsol_deploy.train.loader import Images, TrainLoader, many_hot, the_label, whole_images
 from wsol_deploy.train.methods import SUPERVISED
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.records import Records
@@ -93,9 +93,11 @@ class _Run:
         policy = recipe.data.size.policy
         fingerprint = dataset.fingerprint()
         masks = recipe.model.method in SUPERVISED
-        self.valid = Images(dataset.subset("valid").samples, policy, masks=masks)
+        several = recipe.model.task == "multi-label"
+        target = many_hot(len(dataset.classes)) if several else the_label
+        self.valid = Images(dataset.subset("valid").samples, policy, masks=masks, target=target)
         self.loader = TrainLoader(
-            Images(dataset.subset("train").samples, policy, masks=masks),
+            Images(dataset.subset("train").samples, policy, masks=masks, target=target),
             recipe.data,
             recipe.optim.batch_size,
             recipe.optim.accumulate,

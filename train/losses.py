@@ -14,23 +14,37 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: n x c.
-        labels: n, int64.
+        labels: n, int64; or of multi-label images n x c, 1 for a class that is shown, else 0.
 
     Returns:
-        n, at least 0.
+        n, at least 0; of multi-label images the mean binary cross-entropy over the classes.
     """
+    if labels.dim() == 2:
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").mean(dim=1)
     return F.cross_entropy(logits, labels, reduction="none")
 
 
-def uniform_cross_entropy(logits: Tensor) -> Tensor:
+def right(logits: Tensor, labels: Tensor) -> Tensor:
+    """bool, n: whether the likeliest class is the true one, or every class is judged right."""
+    if labels.dim() == 2:
+        return ((logits > 0) == (labels > 0)).all(dim=1)
+    return logits.argmax(dim=1) == labels
+
+
+def uniform_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """H(q, p^)- of Eq. 6, q uniform: at least log c, reached when nothing can be decided.
 
     Args:
         logits: n x c, of the classifier on X-.
+        labels: n, or n x c as in `cross_entropy`.
 
     Returns:
-        n.
+        n; of multi-label images the mean over the classes shown of the binary cross-entropy with
+        1/2, at least log 2: of the others nothing is asked.
     """
+    if labels.dim() == 2:
+        undecided = -(F.logsigmoid(logits) + F.logsigmoid(-logits)) / 2
+        return (labels * undecided).sum(dim=1) / labels.sum(dim=1).clamp(min=1)
     return -F.log_softmax(logits.float(), dim=1).mean(dim=1)
 
 
@@ -53,8 +67,8 @@ def sure_cross_entropy(logits: Tensor, evidence: Tensor, sure: float) -> Tensor:
     """Cross-entropy of a pixel head with the class maps where those are sure (F-CAM, NEGEV).
 
     Args:
-        logits: of foreground, n x 1 x h x w.
-        evidence: R+ of the class maps, n x 1 x H x W in [0, 1], no gradient flows into it.
+        logits: of foreground, n x m x h x w.
+        evidence: of the class maps, n x m x H x W in [0, 1], no gradient flows into it.
         sure: above it is foreground, below 1 - sure background, between them nothing is asked.
 
     Returns:

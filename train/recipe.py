@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from wsol_deploy.card import MIN_SIDE, SizePolicy
-from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.config import CONSTANTS, ModelConfig
 
 
 class Part(BaseModel):
@@ -188,6 +188,9 @@ class TrainingRecipe(Part):
     patience: int = Field(default=0, ge=0)
 
 
+ONE_MASK = ("unet", *CONSTANTS)
+
+
 class Recipe(Part):
     """Everything that decides a training, but the images."""
 
@@ -201,6 +204,13 @@ class Recipe(Part):
     @model_validator(mode="after")
     def _everything_learns(self) -> Recipe:
         attached = self.erasing.mask_gradient == "attached"
+        if self.model.task == "multi-label" and self.model.method in ONE_MASK:
+            raise ValueError(
+                f"{self.model.method} has no mask of each class, which images with several labels "
+                "need; train minmax, a CAM, wildcat or deep-mil"
+            )
+        if self.model.task == "multi-label" and self.model.contrast:
+            raise ValueError("model.contrast holds classes against each other; set it to false")
         if self.model.pixel_head and not self.loss.pixels:
             raise ValueError("nothing teaches model.pixel_head while loss.pixels is 0")
         if self.loss.size_barrier and not attached:

@@ -53,7 +53,7 @@ def training_step(
     Args:
         network: in training mode.
         x: normalised images, n x 3 x h x w.
-        labels: n, int64.
+        labels: n, int64; or of multi-label images n x c, see `losses.cross_entropy`.
         weights: of the loss's terms.
         erasing: u, sigma and whether the mask is attached to the graph.
         backward: accumulates a scalar's gradient.
@@ -76,7 +76,7 @@ def training_step(
             found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
         loss = losses.cross_entropy(found.logits, labels[running])
         if t == 0:
-            first_loss, correct = loss.detach(), found.logits.argmax(1) == labels
+            first_loss, correct = loss.detach(), losses.right(found.logits, labels)
             network.follow(_detach(found), size)
             if network.pixel_head is not None:
                 terms["pixels"] = pixel_loss(network, _detach(found), size, weights.sure)
@@ -105,7 +105,7 @@ def training_step(
 
     plus, minus = _classify(network, x * collected, x * (1 - collected))
     foreground = losses.cross_entropy(plus, labels).mean()
-    background = losses.uniform_cross_entropy(minus).mean()
+    background = losses.uniform_cross_entropy(minus, labels).mean()
     total = weights.foreground * foreground + weights.background * background
     terms |= {"localizer": localizer_loss, "foreground": foreground, "background": background}
     if weights.size_barrier and attached:

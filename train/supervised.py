@@ -20,13 +20,13 @@ def classification_step(
     Args:
         network: with `scores`, in training mode.
         x: normalised images, n x 3 x h x w.
-        labels: n, int64.
+        labels: n, int64; or of multi-label images n x c, see `losses.cross_entropy`.
         backward: accumulates a scalar's gradient.
     """
     logits = network.scores(x)
     loss = losses.cross_entropy(logits, labels).mean()
     backward(loss)
-    correct = (logits.argmax(dim=1) == labels).sum()
+    correct = losses.right(logits, labels).sum()
     return StepReport({"class": loss.detach()}, len(x), len(x), correct)
 
 

@@ -21,8 +21,9 @@ class Score:
     """How good a network is on the validation images; the lower, the better.
 
     Attributes:
-        error: share of wrong labels, in [0, 1]; of wrong pixels for a network without labels.
-        loss: mean of -log p^(y | X+), or of the pixels' cross-entropy, which breaks ties.
+        error: share of wrong labels, in [0, 1]; of wrong decisions, a class an image, of a
+            multi-label network; of wrong pixels for a network without labels.
+        loss: mean of -log p^(y | X+), or of the binary cross-entropies, which breaks ties.
     """
 
     error: float
@@ -61,6 +62,9 @@ def validate(
 
 def _labels(probs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of each image: whether its label is wrong, and -log of the true class's posterior."""
+    if batch.labels.dim() == 2:
+        true = torch.where(batch.labels > 0, probs, 1 - probs).clamp(min=SMALLEST)
+        return (true < 0.5).double().mean(dim=1), -true.log().mean(dim=1)
     true = probs.gather(1, batch.labels[:, None]).clamp(min=SMALLEST)
     return probs.argmax(dim=1) != batch.labels, -true.log()[:, 0]
 

@@ -16,6 +16,8 @@ from wsol_deploy.errors import ArtifactError
 SCHEMA_VERSION = "1.0"
 CARD_KEY = "wsol"
 OUTPUTS = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
+SEPARATOR = ";"  # between the classes of an image that shows several
+CONTRACT = (*OUTPUTS, "class_masks")  # the last of multi-label models only
 MIN_SIDE = 32
 
 

@@ -130,13 +130,22 @@ def read_mask(path: Path | str) -> np.ndarray:
     Raises:
         ImageError: missing or damaged.
     """
+    values = read_values(path)
+    return np.asarray(values.any(axis=2) if values.ndim == 3 else values > 0)
+
+
+def read_values(path: Path | str) -> np.ndarray:
+    """A truth mask's values, H x W as in the file, or H x W x 3 of a colour image.
+
+    Raises:
+        ImageError: missing or damaged.
+    """
     try:
         with Image.open(path) as image:
             # Palette indices are ids, not colours; an alpha channel marks nothing.
-            values = np.asarray(image.convert("RGB") if "A" in image.getbands() else image)
+            return np.asarray(image.convert("RGB") if "A" in image.getbands() else image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: the mask cannot be read ({error})") from error
-    return np.asarray(values.any(axis=2) if values.ndim == 3 else values > 0)
 
 
 def is_image(path: Path) -> bool:

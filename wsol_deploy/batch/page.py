@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsol_deploy.card import ModelCard
 from wsol_deploy.runtime import Prediction
+from wsol_deploy.runtime.geometry import Component
 
 FOREGROUND = "foreground"
 
@@ -42,6 +43,15 @@ class Page:
         """The label, or `foreground` for a model without posteriors."""
         return self.prediction.label or FOREGROUND
 
+    def label_of(self, part: Component) -> str:
+        """The class of a component: its own where each class has a mask, else the image's."""
+        return part.label or self.label
+
+    def score_of(self, part: Component) -> float | None:
+        """The posterior of the component's class, or None for a model without posteriors."""
+        scores = self.prediction.scores
+        return None if scores is None else scores[self.label_of(part)]
+
 
 def readable(name: str) -> str:
     """A file's name as UTF-8 text: names need not be."""
@@ -49,6 +59,6 @@ def readable(name: str) -> str:
 
 
 def categories(card: ModelCard) -> list[str]:
-    """The names that `Page.label` can take for a model, in order."""
+    """The names that `Page.label_of` can take for a model, in order."""
     known = card.outputs or ("probs",)
     return list(card.classes) if {"probs", "localizer_probs"} & set(known) else [FOREGROUND]

@@ -77,6 +77,11 @@ def open_model(
     needed = choose(options, output).outputs
     if "class_maps" in needed and "class_maps" not in known:
         raise UsageError(f"{model}: {card.method} has no class maps; leave out --save heatmap")
+    if "class-mask" in options.save and card.task != "multi-label":
+        raise UsageError(
+            f"{model}: its images show one class each, and the mask is that class's; --save mask "
+            "in place of class-mask"
+        )
     wanted = [name for name in needed if name in known]
     if card.mask_rule is not None and "class_maps" in known:
         wanted.append("class_maps")  # images in tiles need them, and they are there anyway

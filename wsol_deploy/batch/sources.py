@@ -14,7 +14,8 @@ from wsol_deploy.errors import DataError
 from wsol_deploy.runtime.pyramids import SLIDE_SUFFIXES, TIFF_SUFFIXES
 
 FOLDERS = (
-    "masks", "probabilities", "overlays", "heatmaps", "cutouts", "geojson", "labelme", "yolo",
+    "masks", "probabilities", "overlays", "heatmaps", "class-masks", "cutouts", "geojson",
+    "labelme", "yolo",
 )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def train(
             chosen = folders.chosen_recipe(recipe, set_ or [], flags)
             folder = Path(world.agree(str(output or folders.new(chosen, data))))
         dataset = _open(data, chosen)
+        chosen = folders.for_labels(chosen, several=dataset.multi_label)
         if world.leads:
             folders.prepare(folder, chosen, resume=resume, overwrite=overwrite)
             remember_data(folder, data)
@@ -131,9 +132,10 @@ def _open(data: Path, recipe: Recipe) -> Dataset:
 def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet: bool) -> None:
     if quiet:
         return
+    several = ", several an image" if recipe.model.task == "multi-label" else ""
     counts = ", ".join(f"{len(dataset.subset(one))} {one}" for one in ("train", "valid", "test"))
     print(
-        f"{dataset.name}: {len(dataset.classes)} classes; {counts}\n"
+        f"{dataset.name}: {len(dataset.classes)} classes{several}; {counts}\n"
         f"{recipe.model.method} on {recipe.model.backbone}, {device}; run {folder}",
         file=sys.stderr,
     )

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from wsol_deploy import images
-from wsol_deploy.card import DataFingerprint
+from wsol_deploy.card import SEPARATOR, DataFingerprint
 from wsol_deploy.errors import DataError
 
 Split = Literal["train", "valid", "test"]
@@ -31,6 +31,7 @@ class Sample:
         boxes: truth boxes (x0, y0, x1, y1) in pixels of the image, or empty.
         group: images of one group (a patient) never straddle splits.
         split: train, valid, test, or None where the data set does not say.
+        also: further classes that a multi-label image shows.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Sample:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     group: str | None = None
     split: Split | None = None
+    also: tuple[int, ...] = ()
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Every class that the image shows."""
+        return (self.label, *self.also)
 
     def read_image(self) -> np.ndarray:
         """uint8, H x W x 3, RGB. Raises ImageError."""
@@ -55,6 +62,24 @@ class Sample:
         if self.mask is None:
             raise DataError(f"{self.name}: has no mask; pixel metrics need one for every image")
         return images.read_mask(self.mask)
+
+    def read_class_masks(self, classes: int) -> np.ndarray:
+        """bool, c x H x W: where the mask's value is 1 + the number of the class.
+
+        Raises:
+            DataError: this sample has no mask, or one with values that are no class.
+            ImageError: the mask cannot be read.
+        """
+        if self.mask is None:
+            raise DataError(f"{self.name}: has no mask; pixel metrics need one for every image")
+        values = images.read_values(self.mask)
+        if values.ndim != 2 or values.max(initial=0) > classes:
+            found = "colours" if values.ndim != 2 else f"the value {values.max()}"
+            raise DataError(
+                f"{self.mask}: has {found}; where images show several classes a mask's values are "
+                f"0 for the background and 1 to {classes} for the classes in alphabetical order"
+            )
+        return values == np.arange(1, classes + 1, dtype=values.dtype)[:, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +103,11 @@ class Dataset:
         return replace(self, samples=tuple(samples))
 
     @property
+    def multi_label(self) -> bool:
+        """Whether some image shows several classes."""
+        return any(sample.also for sample in self.samples)
+
+    @property
     def has_masks(self) -> bool:
         """Whether every sample has a truth mask."""
         return bool(self.samples) and all(sample.mask for sample in self.samples)
@@ -91,7 +121,7 @@ class Dataset:
         """Name, images a split, and sha256 over every sample's name, label, split, file size."""
         digest = hashlib.sha256()
         for sample in sorted(self.samples, key=lambda sample: sample.name):
-            label = self.classes[sample.label]
+            label = SEPARATOR.join(self.classes[index] for index in sample.labels)
             size = sample.image.stat().st_size
             digest.update(f"{sample.name}\0{label}\0{sample.split}\0{size}\n".encode())
         counts: dict[str, int] = {split: len(self.subset(split)) for split in SPLITS}

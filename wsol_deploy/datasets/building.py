@@ -24,7 +24,7 @@ Boxes = tuple[tuple[float, float, float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One image as a reader found it: a `Sample` whose class is still a name."""
+    """One image as a reader found it: a `Sample` whose class is still a name, or several."""
 
     name: str
     image: Path
@@ -33,6 +33,12 @@ class Found:
     boxes: Boxes = ()
     group: str | None = None
     split: Split | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of all its classes, sorted, each once."""
+        return tuple(sorted({self.label, *self.also}))
 
 
 def build(name: str, root: Path, found: Iterable[Found]) -> Dataset:
@@ -47,17 +53,21 @@ def build(name: str, root: Path, found: Iterable[Found]) -> Dataset:
     for one, other in pairwise(found):
         if one.name == other.name:
             raise DataError(f"{root}: the image {one.name} is listed twice; keep one of the lines")
-    classes = tuple(sorted({one.label for one in found}))
+    classes = tuple(sorted({name for one in found for name in one.labels}))
     if len(classes) < 2:
         raise DataError(
             f"{root}: only one class ({classes[0]}); a classifier needs images of at least two"
         )
     number = {label: index for index, label in enumerate(classes)}
-    samples = tuple(
-        Sample(one.name, one.image, number[one.label], one.mask, one.boxes, one.group, one.split)
-        for one in found
-    )
+    samples = tuple(_sample(one, number) for one in found)
     return Dataset(name, root, classes, samples)
+
+
+def _sample(one: Found, number: dict[str, int]) -> Sample:
+    label, *also = (number[name] for name in one.labels)
+    return Sample(
+        one.name, one.image, label, one.mask, one.boxes, one.group, one.split, tuple(also)
+    )
 
 
 def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

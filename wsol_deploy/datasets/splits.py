@@ -117,7 +117,10 @@ def _allot(dataset: Dataset, shares: Mapping[Split, float], seed: int) -> Datase
     if len(splits) == 1 or not units:
         return dataset
     counts = np.array(
-        [np.bincount([one.label for one in unit], minlength=len(dataset.classes)) for unit in units]
+        [
+            np.bincount([at for one in unit for at in one.labels], minlength=len(dataset.classes))
+            for unit in units
+        ]
     )
     total = counts.sum(axis=0)
     wanted = [np.maximum(np.round(shares[split] * total), 1) for split in splits[1:]]
@@ -146,7 +149,7 @@ def _units(samples: Iterable[Sample], seed: int) -> list[list[Sample]]:
 
 def _check_classes(dataset: Dataset) -> None:
     for split in SPLITS:
-        present = {sample.label for sample in dataset.subset(split).samples}
+        present = {label for sample in dataset.subset(split).samples for label in sample.labels}
         missing = [name for label, name in enumerate(dataset.classes) if label not in present]
         if missing and (present or split == "train"):
             kind = "groups" if any(sample.group for sample in dataset.samples) else "images"

@@ -1,10 +1,15 @@
-"""A CSV file of images: image,label[,mask][,split][,group], paths relative to the file."""
+"""A CSV file of images: image,label[,mask][,split][,group], paths relative to the file.
+
+An image that shows several classes has them all in its label, as in cat;dog. Its mask, if there
+is one, has the value 1 where the first class of the sorted names is, 2 where the second is, ...
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from wsol_deploy.card import SEPARATOR
 from wsol_deploy.datasets import building
 from wsol_deploy.datasets.base import Dataset, Split
 from wsol_deploy.datasets.building import SPLIT_NAMES, Found
@@ -38,14 +43,16 @@ def read(path: Path, *, group_column: str | None = None) -> Dataset:
             if not row[column]:
                 raise DataError(f"{where}: no {column}; give one for every image")
         image = _file(path, where, "image", row["image"])
+        label, *also = _labels(where, row["label"])
         found.append(
             Found(
                 name=_name(path.parent, image),
                 image=image,
-                label=row["label"],
+                label=label,
                 mask=_file(path, where, "mask", row["mask"]) if row.get("mask") else None,
                 group=row.get(group_column or "group") or None,
                 split=_split(where, row["split"]) if "split" in row else None,
+                also=tuple(also),
             )
         )
     return building.build(path.stem, path.parent, found)
@@ -75,6 +82,13 @@ def _name(root: Path, image: Path) -> str:
     whole, base = (Path(os.path.normpath(Path.cwd() / path)) for path in (image, root))
     inside = whole.is_relative_to(base)
     return whole.relative_to(base if inside else whole.anchor).as_posix()
+
+
+def _labels(where: str, value: str) -> list[str]:
+    names = [name.strip() for name in value.split(SEPARATOR)]
+    if "" in names:
+        raise DataError(f"{where}: no class between the semicolons of {value!r}; write cat;dog")
+    return names
 
 
 def _split(where: str, value: str) -> Split:

@@ -53,7 +53,8 @@ def evaluate(
     derived = localizer = 0
     for sample, prediction in predictions:
         known = known or _known_classes(classes, prediction)
-        found = measure(sample, prediction, classes[sample.label], threshold)
+        labels = [classes[index] for index in sample.labels]
+        found = measure(sample, prediction, labels, threshold)
         model.add(found.model)
         for name, statistics in found.constants.items():
             constants[name].add(statistics)
@@ -92,7 +93,7 @@ def _metrics(
     for name, rows in compute(model).items():
         low, high = interval(rows[1:]) or (None, None)
         found[name] = Metric(float(rows[0]), low, high, int(model[DEFINITIONS[name].images][0]))
-    labelled = [result for result in images if result.label_probability is not None]
+    labelled = [result for result in images if result.rank is not None]
     if len(classes) == 2 and len({result.label for result in labelled}) == 2:
         found["auroc"] = Metric(_auroc(labelled, classes[1]), None, None, len(labelled))
     return {name: found[name] for name in DEFINITIONS if name in found}
@@ -127,7 +128,7 @@ def _baselines(
 def _notes(images: Sequence[ImageResult], derived: int, localizer: int) -> Iterable[str]:
     masked = sum(result.iou is not None for result in images)
     boxed = sum(result.box_iou is not None for result in images)
-    labelled = sum(result.rank is not None for result in images)
+    labelled = sum(result.label_error is not None for result in images)
     total = len(images)
     if not labelled:
         yield "the model gives no class probabilities: classification is left out"

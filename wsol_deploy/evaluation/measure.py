@@ -7,16 +7,24 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from wsol_deploy.card import SEPARATOR
 from wsol_deploy.datasets.base import Sample
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation.baselines import BASELINES
 from wsol_deploy.evaluation.boxes import Box, BoxOverlap, boxes_of_mask
 from wsol_deploy.evaluation.classification import rank_of
-from wsol_deploy.evaluation.metrics import box_statistics, label_statistics, pixel_statistics
+from wsol_deploy.evaluation.metrics import (
+    box_statistics,
+    class_statistics,
+    label_statistics,
+    pixel_statistics,
+)
 from wsol_deploy.evaluation.pixels import Counts, check_scores, dice_curves, score_histogram
 from wsol_deploy.evaluation.results import ImageResult
 from wsol_deploy.runtime.prediction import Prediction
-from wsol_deploy.runtime.trust import entropy
+from wsol_deploy.runtime.trust import entropies
+
+NOTHING = "none"  # found by a multi-label model
 
 
 @dataclass(slots=True)
@@ -38,24 +46,40 @@ class Measurement:
     derived_boxes: bool = False
 
 
-def measure(sample: Sample, prediction: Prediction, label: str, threshold: float) -> Measurement:
+def measure(
+    sample: Sample, prediction: Prediction, labels: Sequence[str], threshold: float
+) -> Measurement:
     """Measure a prediction against whatever truth its sample has.
 
+    Args:
+        sample: with its truth.
+        prediction: at the image's size.
+        labels: the names of the sample's classes.
+        threshold: of the soft mask.
+
     Raises:
-        DataError: a broken score map, or a truth mask of another size than the image.
+        DataError: a broken score map, a truth mask of another size than the image, or several
+            classes in an image of a model that knows one an image.
         ImageError: the truth mask cannot be read.
     """
+    if len(labels) > 1 and prediction.task != "multi-label":
+        raise DataError(
+            f"{sample.name}: shows {', '.join(labels)}, and the model says one class an image; "
+            "train a model on images with several labels (label cat;dog in a CSV file)"
+        )
     scores = prediction.probability
     check_scores(scores, sample.name)
     mask = scores > threshold
+    label = SEPARATOR.join(labels)
     result = ImageResult(name=sample.name, label=label, foreground=float(mask.mean()))
-    measurement = Measurement(_classified(result, prediction))
-    rank = measurement.result.rank
-    if rank is not None:
-        measurement.model |= label_statistics(rank)
+    measurement = Measurement(_classified(result, prediction, labels))
+    if measurement.result.label_error is not None:
+        measurement.model |= label_statistics(measurement.result.label_error)
     truth = truth_of(sample, scores.shape)
     if truth is not None:
         _measure_pixels(measurement, scores, mask, truth)
+        if prediction.class_probabilities is not None:
+            _measure_classes(measurement, sample, prediction, labels, threshold)
     boxes = sample.boxes or (() if truth is None else boxes_of_mask(truth))
     if boxes:
         measurement.derived_boxes = not sample.boxes
@@ -81,19 +105,23 @@ def truth_of(sample: Sample, shape: Sequence[int]) -> np.ndarray | None:
     return truth
 
 
-def _classified(result: ImageResult, prediction: Prediction) -> ImageResult:
+def _classified(result: ImageResult, prediction: Prediction, labels: Sequence[str]) -> ImageResult:
     probs = prediction.probs if prediction.probs is not None else prediction.localizer_probs
     if probs is None:
         return result
-    place = prediction.classes.index(result.label)
-    background = prediction.background_probs
+    places = [prediction.classes.index(name) for name in labels]
+    several = prediction.task == "multi-label"
+    rank = None if several else rank_of(probs, places[0])
+    wrong = set(labels).symmetric_difference(prediction.labels)
+    inside, outside = entropies(probs, prediction.background_probs, prediction.task)
     return replace(
         result,
-        predicted=prediction.label,
-        label_probability=float(probs[place]),
-        rank=rank_of(probs, place),
-        foreground_entropy=entropy(probs),
-        background_entropy=None if background is None else entropy(background),
+        predicted=prediction.label or NOTHING,
+        label_probability=float(probs[places].mean()),
+        label_error=len(wrong) / len(probs) if rank is None else float(rank > 1),
+        rank=rank,
+        foreground_entropy=inside,
+        background_entropy=outside,
         flagged=None if prediction.trust is None else prediction.trust.review is not None,
     )
 
@@ -113,6 +141,30 @@ def _measure_pixels(
         f1_minus=counts.f1_minus,
         iou=counts.iou,
         truth_foreground=float(truth.mean()),
+    )
+
+
+def _measure_classes(
+    measurement: Measurement,
+    sample: Sample,
+    prediction: Prediction,
+    labels: Sequence[str],
+    threshold: float,
+) -> None:
+    """The mask of each class that the image shows, and in its place the constant masks."""
+    truths = sample.read_class_masks(len(prediction.classes))
+    shown = {name: truths[prediction.classes.index(name)] for name in labels}
+    counts = {
+        name: Counts.of(prediction.class_probability(name) > threshold, truth)
+        for name, truth in shown.items()
+    }
+    measurement.model |= class_statistics(counts.values())
+    for name, constant in BASELINES.items():
+        mask = constant(*prediction.size)
+        others = [Counts.of(mask, truth) for truth in shown.values()]
+        measurement.constants[name] |= class_statistics(others)
+    measurement.result = replace(
+        measurement.result, class_f1={name: one.f1_plus for name, one in counts.items()}
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,8 @@ DEFINITIONS: dict[str, Definition] = {
         "wrong",
         "labelled",
         _mean("wrong", "labelled"),
-        "Share of images whose likeliest class is not the true one.",
+        "Share of images whose likeliest class is not the true one; where images show several "
+        "classes, share of wrong decisions, one a class and image.",
         lower_is_better=True,
     ),
     "f1_plus": Definition(
@@ -59,6 +60,21 @@ DEFINITIONS: dict[str, Definition] = {
         "masked",
         _mean("f1_minus", "masked"),
         "Dice of the background in each image at the threshold, mean over images.",
+    ),
+    "class_f1": Definition(
+        "class F1+",
+        "class_f1",
+        "classed",
+        _mean("class_f1", "classed"),
+        "Where images show several classes: Dice of each shown class's own mask at the threshold, "
+        "mean over the classes of an image, then over images.",
+    ),
+    "class_iou": Definition(
+        "class IoU",
+        "class_iou",
+        "classed",
+        _mean("class_iou", "classed"),
+        "The same of intersection over union.",
     ),
     "iou": Definition(
         "IoU",
@@ -136,9 +152,18 @@ def compute(sums: Sums) -> dict[str, np.ndarray]:
         }
 
 
-def label_statistics(rank: int) -> Statistics:
-    """Statistics of one image's classification: `rank` is the true class's place, from 1."""
-    return {"labelled": 1.0, "wrong": float(rank > 1)}
+def label_statistics(error: float) -> Statistics:
+    """Statistics of one image's classification: 0 or 1, or the share of wrong decisions."""
+    return {"labelled": 1.0, "wrong": error}
+
+
+def class_statistics(counts: Collection[pixels.Counts]) -> Statistics:
+    """Statistics of the masks of the classes that one image shows."""
+    return {
+        "classed": 1.0,
+        "class_f1": sum(one.f1_plus for one in counts) / len(counts),
+        "class_iou": sum(one.iou for one in counts) / len(counts),
+    }
 
 
 def pixel_statistics(counts: pixels.Counts, histogram: np.ndarray) -> Statistics:

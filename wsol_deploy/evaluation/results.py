@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wsol_deploy.card import Measured
+from wsol_deploy.card import SEPARATOR, Measured
 from wsol_deploy.evaluation.classification import confusion_matrix
 from wsol_deploy.evaluation.metrics import DEFINITIONS
 
@@ -34,20 +34,23 @@ class ImageResult:
 
     Attributes:
         name: of the sample.
-        label, predicted: class names.
-        label_probability: posterior of the true class.
-        rank: place of the true class, from 1.
+        label, predicted: class names, several as in "cat;dog".
+        label_probability: posterior of the true class, or the mean of the true classes'.
+        label_error: 0 or 1, or the share of wrong decisions over the classes.
+        rank: place of the true class, from 1; None where images show several.
         f1_plus, f1_minus, iou: of the mask at the evaluation's threshold, in [0, 1].
         box_iou: best IoU of the largest region's box with a true box, at that threshold.
         foreground, truth_foreground: shares of foreground pixels, in [0, 1].
         foreground_entropy, background_entropy: of the posteriors on X+ and X-, over log c.
         flagged: whether the card's trust limits ask for a second look.
+        class_f1: Dice of the own mask of each class shown, where images show several.
     """
 
     name: str
     label: str
     predicted: str | None = None
     label_probability: float | None = None
+    label_error: float | None = None
     rank: int | None = None
     f1_plus: float | None = None
     f1_minus: float | None = None
@@ -58,10 +61,16 @@ class ImageResult:
     foreground_entropy: float | None = None
     background_entropy: float | None = None
     flagged: bool | None = None
+    class_f1: dict[str, float] | None = None
 
     @property
     def quality(self) -> float:
-        """How good the result is, in [0, 1]: mean of F1+ and F1-, else box IoU, else posterior."""
+        """How good the result is, in [0, 1].
+
+        The mean over the classes' own masks, else of F1+ and F1-, else box IoU, else posterior.
+        """
+        if self.class_f1:
+            return sum(self.class_f1.values()) / len(self.class_f1)
         if self.f1_plus is not None and self.f1_minus is not None:
             return (self.f1_plus + self.f1_minus) / 2
         if self.box_iou is not None:
@@ -71,7 +80,10 @@ class ImageResult:
 
 @dataclass(frozen=True, slots=True)
 class ClassResult:
-    """One true class's row of the per-class table; what cannot be measured is None."""
+    """One true class's row of the per-class table; what cannot be measured is None.
+
+    Where images show several classes an image counts for each, and F1+ is of the class's own mask.
+    """
 
     label: str
     images: int
@@ -113,8 +125,9 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray | None:
-        """int64, c x c: rows are true classes, columns predicted ones; None without a label."""
-        pairs = [(r.label, r.predicted) for r in self.images if r.predicted is not None]
+        """int64, c x c: rows are true classes, columns predicted ones; None without a label, or
+        where images show several."""
+        pairs = [(r.label, r.predicted) for r in self.images if r.rank is not None]
         if not pairs:
             return None
         place = {name: index for index, name in enumerate(self.classes)}
@@ -129,13 +142,14 @@ class Evaluation:
         """A row for each true class that occurs."""
         groups: dict[str, list[ImageResult]] = {name: [] for name in self.classes}
         for result in self.images:
-            groups[result.label].append(result)
+            for name in result.class_f1 or (result.label,):
+                groups.setdefault(name, []).append(result)
         return [
             ClassResult(
                 label=name,
                 images=len(group),
-                error=_mean(None if r.rank is None else float(r.rank > 1) for r in group),
-                f1_plus=_mean(r.f1_plus for r in group),
+                error=_mean(r.label_error for r in group),
+                f1_plus=_mean(r.class_f1[name] if r.class_f1 else r.f1_plus for r in group),
                 f1_minus=_mean(r.f1_minus for r in group),
                 iou=_mean(r.iou for r in group),
                 box_acc=_mean(
@@ -189,6 +203,8 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return SEPARATOR.join(f"{name} {round(one, 6)}" for name, one in value.items())
     return round(value, 6) if isinstance(value, float) else value
 
 

@@ -16,7 +16,7 @@ from wsol_deploy.evaluation.report import Shown, choose
 from wsol_deploy.evaluation.results import Evaluation
 from wsol_deploy.runtime import Prediction, Predictor, load
 
-OUTPUTS = ("mask", "probs", "localizer_probs", "background_probs")
+OUTPUTS = ("mask", "probs", "localizer_probs", "background_probs", "class_masks")
 logger = logging.getLogger(__name__)
 
 

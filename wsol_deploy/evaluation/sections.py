@@ -190,7 +190,7 @@ def trust(evaluation: Evaluation) -> str:
 
 def _group(group: Sequence[ImageResult]) -> list[str]:
     quality = float(np.mean([result.quality for result in group]))
-    wrong = float(np.mean([result.rank != 1 for result in group]))
+    wrong = float(np.mean([result.label_error for result in group]))
     return [str(len(group)), percent(quality), percent(wrong)]
 
 

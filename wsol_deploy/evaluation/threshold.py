@@ -13,7 +13,7 @@ from wsol_deploy.datasets.base import Sample
 from wsol_deploy.evaluation.measure import truth_of
 from wsol_deploy.evaluation.pixels import THRESHOLDS, check_scores, dice_curves, score_histogram
 from wsol_deploy.runtime.prediction import Prediction
-from wsol_deploy.runtime.trust import entropy
+from wsol_deploy.runtime.trust import entropies as entropies_of
 
 DEFAULT = 0.5
 MIN_IMAGES = 8  # fewer say nothing of a tail
@@ -55,7 +55,7 @@ def calibrate(
         check_scores(prediction.probability, sample.name)
         truth = truth_of(sample, prediction.probability.shape)
         has_mask.append(truth is not None)
-        entropies.append((_entropy(prediction.probs), _entropy(prediction.background_probs)))
+        entropies.append(_entropies(prediction))
         if truth is not None:
             histogram = score_histogram(prediction.probability, truth)
             curves.append(dice_curves(histogram).mean(axis=0).astype(np.float32))
@@ -66,8 +66,13 @@ def calibrate(
     return Calibration(threshold, _fit_trust(known, quality, where))
 
 
-def _entropy(probs: np.ndarray | None) -> float:
-    return float("nan") if probs is None else entropy(probs)
+def _entropies(prediction: Prediction) -> tuple[float, float]:
+    """On X+ and on X-; NaN where not had."""
+    nan = float("nan")
+    if prediction.probs is None:
+        return nan, nan
+    inside, outside = entropies_of(prediction.probs, prediction.background_probs, prediction.task)
+    return inside, nan if outside is None else outside
 
 
 def _fit_threshold(curves: Sequence[np.ndarray], where: str) -> tuple[Threshold, np.ndarray | None]:

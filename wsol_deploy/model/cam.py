@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import AttentionHead, Localization, MapHead
-from wsol_deploy.model.masks import decidability
+from wsol_deploy.model.masks import union
 from wsol_deploy.model.network import MapNetwork
-from wsol_deploy.model.pooling import POOLINGS, posterior
+from wsol_deploy.model.pooling import POOLINGS
 
 
 class CamNetwork(MapNetwork):
@@ -32,6 +32,8 @@ class CamNetwork(MapNetwork):
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
         super().__init__(backbone, config)
+        if self.multi_label:
+            self.outputs = (*self.outputs, "class_masks")
         self.classifier = _head(self.channels, classes, config)
 
     def localize(self, x: Tensor) -> Localization:
@@ -42,28 +44,29 @@ class CamNetwork(MapNetwork):
         """N x c; in training the running ranges follow the maps."""
         found = self.localize(x)
         if self.training:
-            self.follow_ranges(_predicted(found), (x.shape[2], x.shape[3]))
+            size = (x.shape[2], x.shape[3])
+            self.follow_ranges(self.regions(found), size, self.shown(found))
         return found.logits
 
-    def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """The predicted class's map, rescaled: N x 1 x H x W in [0, 1]."""
-        return self.lay_rescaled(_predicted(found), size).clamp(0, 1)
+    def masks(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """The predicted class's map, or each class's, rescaled: N x m x H x W in [0, 1]."""
+        return self.if_shown(self.lay_rescaled(self.regions(found), size).clamp(0, 1), found)
+
+    def weights(self, logits: Tensor) -> Tensor:
+        """Of the class maps: 1 for the predicted class, N x c."""
+        return F.one_hot(logits.argmax(dim=1), logits.shape[1]).to(logits.dtype)
 
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The outputs it has; all come from one pass."""
         found = self.localize(x)
+        masks = self.masks(found, (x.shape[2], x.shape[3]))
         result = {
-            "mask": self.mask(found, (x.shape[2], x.shape[3])),
-            "probs": posterior(found.logits),
+            "mask": union(masks),
+            "probs": self.posterior(found.logits),
             "class_maps": found.class_maps,
+            "class_masks": masks,
         }
         return {name: result[name] for name in self.outputs if name in wanted}
-
-
-def _predicted(found: Localization) -> Tensor:
-    """The map of the predicted class: N x 1 x h' x w'."""
-    predicted = F.one_hot(found.logits.argmax(dim=1), found.logits.shape[1])
-    return decidability(found.class_maps, predicted.to(found.class_maps.dtype))
 
 
 def _head(channels: int, classes: int, config: ModelConfig) -> nn.Module:

@@ -24,6 +24,8 @@ class ModelConfig(BaseModel):
     """A network's make. Defaults are the paper's (B.2).
 
     Attributes:
+        task: `single-label`, a softmax over the classes, or `multi-label`, a sigmoid for each and a
+            mask of each; set by the data.
         method: a row of Table 1: `minmax`, the paper's own; `cam-avg`, `cam-max`, `cam-lse`,
             `wildcat`, `deep-mil`; `unet`, fully supervised; `all-ones`, `centre-box`, constant.
         backbone: of every method; shared by localizer and classifier.
@@ -52,6 +54,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
+    task: Literal["single-label", "multi-label"] = "single-label"
     method: Method = "minmax"
     backbone: str = "resnet101"
     weights: str = "imagenet"

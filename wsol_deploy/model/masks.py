@@ -21,8 +21,13 @@ def decidability(class_maps: Tensor, posterior: Tensor) -> Tensor:
     return (posterior[:, :, None, None] * class_maps).sum(dim=1, keepdim=True)
 
 
+def union(masks: Tensor) -> Tensor:
+    """The highest of m masks at each pixel: N x m x H x W to N x 1 x H x W."""
+    return masks if masks.shape[1] == 1 else masks.amax(dim=1, keepdim=True)
+
+
 def ranges(t: Tensor) -> tuple[Tensor, Tensor]:
-    """Lowest and highest value of each image: n x 1 x 1 x 1 both."""
+    """Lowest and highest value of each map: n x m x 1 x 1 both."""
     return t.amin(dim=(2, 3), keepdim=True), t.amax(dim=(2, 3), keepdim=True)
 
 
@@ -35,11 +40,11 @@ def soft_mask(t: Tensor, omega: float, sigma_prime: float) -> Tensor:
     """R+ of Eq. 11: the pseudo-threshold.
 
     Args:
-        t: T at the image's size, rescaled, N x 1 x H x W.
+        t: T at the image's size, rescaled, N x m x H x W.
         omega: slope of the sigmoid.
         sigma_prime: its centre, in [0, 1].
 
     Returns:
-        N x 1 x H x W in [0, 1].
+        N x m x H x W in [0, 1].
     """
     return torch.sigmoid(omega * (t - sigma_prime))

@@ -10,23 +10,27 @@ from torch import Tensor
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import Localization, MapHead
-from wsol_deploy.model.masks import decidability, soft_mask
+from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
 from wsol_deploy.model.pixel_head import PixelHead
-from wsol_deploy.model.pooling import posterior, wildcat
+from wsol_deploy.model.pooling import wildcat
 from wsol_deploy.model.resampling import bilinear, scaled, upsample
 
 
 class MinMaxNetwork(MapNetwork):
     """G of the paper: M localizes, C classifies what the mask leaves visible.
 
-    Inputs are normalised images, N x 3 x H x W, so that a masked pixel is mid-grey.
+    Inputs are normalised images, N x 3 x H x W, so that a masked pixel is mid-grey. There are m
+    masks, one of what decides the class, or of a multi-label network one of each class, whose
+    union is R+.
     """
 
     outputs = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
         super().__init__(backbone, config)
+        if self.multi_label:
+            self.outputs = (*self.outputs, "class_masks")
         self.localizer = MapHead(self.channels, classes, config, wildcat(config), config.modalities)
         self.classifier = MapHead(
             self.channels, classes, config, wildcat(config), config.modalities
@@ -34,7 +38,10 @@ class MinMaxNetwork(MapNetwork):
 
         self.pixel_head: PixelHead | None = None
         if config.pixel_head:
-            self.pixel_head = PixelHead(backbone.channels, backbone.strides, config.pixel_head)
+            masks = classes if self.multi_label else 1
+            self.pixel_head = PixelHead(
+                backbone.channels, backbone.strides, config.pixel_head, masks
+            )
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
@@ -47,26 +54,27 @@ class MinMaxNetwork(MapNetwork):
         """A alone: N x c x h' x w'."""
         return self.localizer(self.bordered_features(x)).class_maps
 
-    def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """R+: N x 1 x H x W in [0, 1]; the pixel head's where there is one."""
+    def masks(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """N x m x H x W in [0, 1]; the pixel head's where there is one."""
         if self.pixel_head is None:
             return self.evidence(found, size)
-        return upsample(self.pixels(found, size), size, self.pixel_head.stride).sigmoid()
+        fine = upsample(self.pixels(found, size), size, self.pixel_head.stride).sigmoid()
+        return self.if_shown(fine, found)
 
     def evidence(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """R+ of the class maps (Eq. 10 and 11): N x 1 x H x W in [0, 1]."""
-        t = self.lay_rescaled(_decidability(found), size)
-        return soft_mask(t, self.config.omega, self.config.sigma_prime)
+        """What the class maps say (Eq. 10 and 11): N x m x H x W in [0, 1]."""
+        t = self.lay_rescaled(self.regions(found), size)
+        return self.if_shown(soft_mask(t, self.config.omega, self.config.sigma_prime), found)
 
     def pixels(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """The pixel head's logits of foreground: N x 1 x h'' x w''."""
+        """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
         return self.within_border(self.pixel_head(found.fine), size, self.pixel_head.stride)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:
         """Running means follow training images: whole ones, as those at inference are."""
-        self.follow_ranges(_decidability(found), size)
+        self.follow_ranges(self.regions(found), size, self.shown(found))
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
 
@@ -80,19 +88,16 @@ class MinMaxNetwork(MapNetwork):
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The contract's outputs; what is not wanted is not computed. No erasing (Fig. 2)."""
         found = self.localize(x)
-        mask = self.mask(found, (x.shape[2], x.shape[3]))
+        masks = self.masks(found, (x.shape[2], x.shape[3]))
+        mask = union(masks)
         result = {
             "mask": mask,
-            "localizer_probs": posterior(found.logits),
+            "localizer_probs": self.posterior(found.logits),
             "class_maps": found.class_maps,
+            "class_masks": masks,
         }
         if "probs" in wanted:
-            result["probs"] = posterior(self.classify(x * mask))
+            result["probs"] = self.posterior(self.classify(x * mask))
         if "background_probs" in wanted:
-            result["background_probs"] = posterior(self.classify(x * (1 - mask)))
+            result["background_probs"] = self.posterior(self.classify(x * (1 - mask)))
         return {name: result[name] for name in self.outputs if name in wanted}
-
-
-def _decidability(found: Localization) -> Tensor:
-    """T of Eq. 10: N x 1 x h' x w'."""
-    return decidability(found.class_maps, posterior(found.logits))

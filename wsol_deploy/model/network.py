@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from wsol_deploy.errors import UsageError
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
-from wsol_deploy.model.masks import ranges, rescale
+from wsol_deploy.model.heads import Localization
+from wsol_deploy.model.masks import decidability, ranges, rescale, union
+from wsol_deploy.model.pooling import posterior
 from wsol_deploy.model.resampling import bilinear, reflected, upsample, within
 
 MOMENTUM = 0.05
@@ -30,6 +32,11 @@ class Network(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = backbone
+        self.multi_label = config.task == "multi-label"
+
+    def posterior(self, logits: Tensor) -> Tensor:
+        """N x c in [0, 1], by the task."""
+        return posterior(logits, self.config.task)
 
     def freeze_batch_norm(self) -> None:
         """Keep the pretrained statistics: masked and erased images do not look like images."""
@@ -99,20 +106,55 @@ class MapNetwork(Network):
             return maps
         return within(maps, size, stride, self.config.reflect)
 
+    def masks(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """The m soft masks of images of `size` pixels: N x m x H x W in [0, 1]."""
+        raise NotImplementedError
+
+    def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """R+, the union of the masks: N x 1 x H x W in [0, 1]."""
+        return union(self.masks(found, size))
+
+    def regions(self, found: Localization) -> Tensor:
+        """What the mask is made of, N x m x h' x w': T of Eq. 10, or each class's own map."""
+        if self.multi_label:
+            return found.class_maps
+        return decidability(found.class_maps, self.weights(found.logits))
+
+    def weights(self, logits: Tensor) -> Tensor:
+        """Of the class maps in T: the posterior, N x c."""
+        return self.posterior(logits)
+
+    def shown(self, found: Localization) -> Tensor:
+        """How surely an image shows what each mask is of, N x m: each class's posterior, or 1."""
+        if self.multi_label:
+            return self.posterior(found.logits)
+        return found.logits.new_ones(found.logits.shape[0], 1)
+
+    def if_shown(self, masks: Tensor, found: Localization) -> Tensor:
+        """Masks of classes (N x m x H x W) that fade where the image does not show the class."""
+        return masks * self.shown(found)[:, :, None, None] if self.multi_label else masks
+
     def lay_rescaled(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Maps (N x 1 x h' x w') at the image's size, from low to high in about [0, 1]."""
+        """Maps (N x m x h' x w') at the image's size, from low to high in about [0, 1]."""
         maps = self._lay(maps, size, self.stride)
         running = self.config.rescale == "running"
         low, high = (self.low, self.high) if running else ranges(maps)
         return rescale(maps, low, high)
 
     @torch.no_grad()
-    def follow_ranges(self, maps: Tensor, size: tuple[int, int]) -> None:
-        """Let the running ranges follow the maps of training images, where there are any."""
+    def follow_ranges(self, maps: Tensor, size: tuple[int, int], shown: Tensor) -> None:
+        """Let the running ranges follow the maps of training images, where there are any.
+
+        Args:
+            maps: N x m x h' x w'.
+            size: (H, W) of the images.
+            shown: N x m in [0, 1], how surely an image shows what the map is of.
+        """
         if self.config.rescale == "running":
+            share = shown.float() / shown.float().sum()
             low, high = ranges(self._lay(maps, size, self.stride))
-            self.low.lerp_(low.float().mean(), MOMENTUM)
-            self.high.lerp_(high.float().mean(), MOMENTUM)
+            self.low.lerp_((share * low.float()[:, :, 0, 0]).sum(), MOMENTUM)
+            self.high.lerp_((share * high.float()[:, :, 0, 0]).sum(), MOMENTUM)
 
     def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         if self.config.alignment == "corners":

@@ -12,6 +12,7 @@ DESCRIPTIONS = {
     "localizer_probs": "float32, N x c in [0, 1]: localizer's own posterior on the whole image",
     "background_probs": "float32, N x c in [0, 1]: classifier's posterior on the background",
     "class_maps": "float32, N x c x h' x w': raw signed activation map of each class",
+    "class_masks": "float32, N x c x H x W in [0, 1]: soft mask of each class, not thresholded",
 }
 PRIOR = {"probs": "float32, N x c in [0, 1]: how frequent the classes were in training"}
 WHOLE_IMAGE = {"probs": "float32, N x c in [0, 1]: classifier's posterior on the whole image"}

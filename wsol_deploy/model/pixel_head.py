@@ -29,12 +29,15 @@ class PixelHead(nn.Module):
         strides: of the same. The first map at stride 4 and at stride 8 are read, the deepest
             never is: it sees too much.
         hidden: channels between the two convolutions.
+        masks: m, how many it draws.
     """
 
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], hidden: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], hidden: int, masks: int = 1
+    ) -> None:
         super().__init__()
         shallow = list(strides[:-1])
         self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
@@ -43,7 +46,7 @@ class PixelHead(nn.Module):
         self.register_buffer("mean", torch.zeros(1, width, 1, 1))
         self.register_buffer("variance", torch.ones(1, width, 1, 1))
         self.hidden = nn.Conv2d(width, hidden, kernel_size=3, padding=1)
-        self.logit = nn.Conv2d(hidden, 1, kernel_size=1)
+        self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
     @property
     def stride(self) -> int:
@@ -58,7 +61,7 @@ class PixelHead(nn.Module):
         return torch.cat([finest, *(upsample(m, size, s / self.stride) for m, s in pairs)], dim=1)
 
     def forward(self, fine: Tensor) -> Tensor:
-        """Logits, N x 1 x h x w at `stride`, of the features that `read` gives."""
+        """Logits, N x m x h x w at `stride`, of the features that `read` gives."""
         return self.logit(self.hidden(self._standard(fine)).relu())
 
     @torch.no_grad()

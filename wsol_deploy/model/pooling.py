@@ -90,9 +90,9 @@ POOLINGS: dict[str, Callable[[ModelConfig], nn.Module]] = {
 }
 
 
-def posterior(logits: Tensor) -> Tensor:
-    """Softmax over classes: N x c in [0, 1], rows sum to 1."""
-    return F.softmax(logits, dim=1)
+def posterior(logits: Tensor, task: str = "single-label") -> Tensor:
+    """N x c in [0, 1]: softmax over classes, rows sum to 1; of `multi-label` each its sigmoid."""
+    return logits.sigmoid() if task == "multi-label" else F.softmax(logits, dim=1)
 
 
 def _k(fraction: float, count: Tensor) -> Tensor:

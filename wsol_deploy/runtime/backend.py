@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wsol_deploy.card import OUTPUTS
+from wsol_deploy.card import CONTRACT
 from wsol_deploy.errors import ArtifactError
 
 
@@ -37,10 +37,10 @@ def choose_outputs(
         ArtifactError: an output is wanted that the file does not have.
     """
     if wanted is None:
-        return tuple(name for name in OUTPUTS if name in available)
+        return tuple(name for name in CONTRACT if name in available)
     missing = [name for name in wanted if name not in available]
     if missing:
         raise ArtifactError(
             f"{path}: it has no output {', '.join(missing)}; it has {', '.join(available)}"
         )
-    return tuple(name for name in OUTPUTS if name in wanted)
+    return tuple(name for name in CONTRACT if name in wanted)

@@ -26,6 +26,7 @@ class Component:
             the mask was too large to be looked at whole.
         rows, columns: int, where the rows and columns of `pixels` begin in the image, and where
             the last ends.
+        label: the class it is of, where each class has a mask of its own.
     """
 
     area: int
@@ -35,6 +36,7 @@ class Component:
     pixels: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
+    label: str | None = None
 
     @property
     def polygon(self) -> Polygon:
@@ -91,6 +93,7 @@ def components(
     probability: np.ndarray,
     rows: np.ndarray | None = None,
     columns: np.ndarray | None = None,
+    label: str | None = None,
 ) -> list[Component]:
     """The connected regions of a mask, from top to bottom, then from left to right.
 
@@ -99,6 +102,7 @@ def components(
         probability: float32, H x W in [0, 1].
         rows, columns: int32, H + 1 and W + 1: where the mask's rows and columns begin in the
             image, and where the last ends; None if they are the image's own.
+        label: of every region.
     """
     rows = np.arange(mask.shape[0] + 1, dtype=np.int32) if rows is None else rows
     columns = np.arange(mask.shape[1] + 1, dtype=np.int32) if columns is None else columns
@@ -115,13 +119,18 @@ def components(
                 probability[window],
                 rows[y : y + height + 1],
                 columns[x : x + width + 1],
+                label,
             )
         )
     return sorted(found, key=lambda part: (part.box[1], part.box[0], part.centroid))
 
 
 def _component(
-    pixels: np.ndarray, probability: np.ndarray, rows: np.ndarray, columns: np.ndarray
+    pixels: np.ndarray,
+    probability: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    label: str | None,
 ) -> Component:
     heights, widths = np.diff(rows).astype(np.int64), np.diff(columns).astype(np.int64)
     by_row, by_column = pixels @ widths * heights, heights @ pixels * widths
@@ -139,6 +148,7 @@ def _component(
         pixels=pixels,
         rows=rows,
         columns=columns,
+        label=label,
     )
 
 

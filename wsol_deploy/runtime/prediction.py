@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from wsol_deploy import images
+from wsol_deploy.card import SEPARATOR
 from wsol_deploy.errors import WsolError
 from wsol_deploy.runtime import render
 from wsol_deploy.runtime.geometry import Box, Component, Polygon, components
 from wsol_deploy.runtime.postprocess import NO_POST, PostProcess
-from wsol_deploy.runtime.trust import TrustReport
+from wsol_deploy.runtime.trust import TrustReport, asked_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,9 @@ class Prediction:
         trust: entropies on X+ and X-, and whether to look again; None without `probs`.
         post: steps between the soft mask and the mask.
         image: uint8, H x W x 3, RGB: the pixels predicted, or None.
+        task: of the card: one class an image, or several.
+        class_probabilities: float32, c x h x w in [0, 1]: R+ of each class of a multi-label model
+            at the size the graph saw, or None.
     """
 
     probability: np.ndarray
@@ -42,6 +47,8 @@ class Prediction:
     trust: TrustReport | None = None
     post: PostProcess = NO_POST
     image: np.ndarray | None = None
+    task: str = "single-label"
+    class_probabilities: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,9 +70,39 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The class of the highest score, or None without scores."""
+        """The class of the highest score, or None without scores.
+
+        Of a multi-label model every class found, as in "cat;dog", or None if none is.
+        """
+        return SEPARATOR.join(self.labels) or None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class of the highest score; of a multi-label model every class found."""
         scores = self.scores
-        return None if scores is None else max(scores, key=scores.__getitem__)
+        if scores is None:
+            return ()
+        if self.task == "multi-label":
+            found = asked_of(np.array(list(scores.values())), self.task)
+            return tuple(np.array(self.classes, dtype=object)[found])
+        return (max(scores, key=scores.__getitem__),)
+
+    def class_mask(self, name: str) -> np.ndarray:
+        """bool, H x W: where a class of a multi-label model is.
+
+        Raises:
+            WsolError: no such class, or the prediction has no masks of classes.
+        """
+        return self.post(self.class_probability(name), self.threshold)
+
+    def class_probability(self, name: str) -> np.ndarray:
+        """float32, H x W in [0, 1]: the soft mask of a class; raises as `class_mask`."""
+        if self.class_probabilities is None or name not in self.classes:
+            raise WsolError(
+                f"no mask of {name}: only multi-label models have one for each of their classes, "
+                f"and this one knows {', '.join(self.classes)}"
+            )
+        return images.resize(self.class_probabilities[self.classes.index(name)], *self.size)
 
     @property
     def foreground_fraction(self) -> float:
@@ -74,8 +111,14 @@ class Prediction:
 
     @cached_property
     def components(self) -> list[Component]:
-        """Connected regions of the mask, from top to bottom."""
-        return components(self.mask, self.probability)
+        """Connected regions of the mask, or of each found class's, from top to bottom."""
+        if self.class_probabilities is None:
+            return components(self.mask, self.probability)
+        return [
+            part
+            for name in self.labels
+            for part in components(self.class_mask(name), self.class_probability(name), label=name)
+        ]
 
     @property
     def boxes(self) -> list[Box]:

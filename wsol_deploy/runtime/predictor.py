@@ -202,6 +202,8 @@ class Predictor:
             trust=assess(self.card, outputs.get("probs"), outputs.get("background_probs")),
             post=post,
             image=image,
+            task=self.card.task,
+            class_probabilities=outputs.get("class_masks"),
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from wsol_deploy import provenance
 from wsol_deploy.artifacts import Format
-from wsol_deploy.card import OUTPUTS, ModelCard
+from wsol_deploy.card import CONTRACT, OUTPUTS, ModelCard
 from wsol_deploy.errors import ArtifactError, ImageError, MissingExtra
 from wsol_deploy.runtime import devices
 from wsol_deploy.runtime.backend import choose_outputs
@@ -66,7 +66,7 @@ class TorchBackend:
             torch.set_num_threads(threads)
         self.device = _device(device)
         self._module = _load(path, kind, self.device, wanted)
-        written = tuple(name for name in OUTPUTS if name in (card.outputs or OUTPUTS))
+        written = tuple(name for name in CONTRACT if name in (card.outputs or OUTPUTS))
         self._names = getattr(self._module, "names", written)
         self.outputs = choose_outputs(path, self._names, wanted)
 

@@ -9,6 +9,7 @@ import numpy as np
 from wsol_deploy.card import ModelCard
 
 UNDECIDED = "foreground undecided"
+PRESENT = 0.5  # posterior above which a class of a multi-label model is found
 INCOMPLETE = "background still predicts {}: the mask may be incomplete"
 
 
@@ -19,7 +20,7 @@ class TrustReport:
     Attributes:
         foreground_entropy: of `probs`, in [0, 1]; low when the foreground decides the class.
         background_entropy: of `background_probs`, in [0, 1]; high when the mask left nothing of
-            the class outside. None if not computed.
+            the class, or of the classes found, outside. None if not computed.
         review: why a person should look, or None.
     """
 
@@ -47,16 +48,31 @@ def assess(
     """Hold a prediction against the card's limits; None without `probs`."""
     if probs is None:
         return None
-    inside = entropy(probs, card.task)
+    inside, outside = entropies(probs, background_probs, card.task)
     reasons = []
     if inside > card.trust.foreground_entropy_max:
         reasons.append(UNDECIDED)
-    outside = None
-    if background_probs is not None:
-        outside = entropy(background_probs, card.task)
-        if outside < card.trust.background_entropy_min:
-            reasons.append(INCOMPLETE.format(card.classes[int(background_probs.argmax())]))
+    low = outside is not None and outside < card.trust.background_entropy_min
+    if low and background_probs is not None:
+        seen = np.where(asked_of(probs, card.task), background_probs, -1)
+        reasons.append(INCOMPLETE.format(card.classes[int(seen.argmax())]))
     return TrustReport(inside, outside, "; ".join(reasons) or None)
+
+
+def entropies(
+    probs: np.ndarray, background_probs: np.ndarray | None, task: str
+) -> tuple[float, float | None]:
+    """Entropy on X+, and on X- of the classes asked of; None if there is nothing to ask."""
+    asked = asked_of(probs, task)
+    if background_probs is None or not asked.any():
+        return entropy(probs, task), None
+    return entropy(probs, task), entropy(background_probs[asked], task)
+
+
+def asked_of(probs: np.ndarray, task: str) -> np.ndarray:
+    """bool, c: the classes of which nothing should be left on X-; of independent ones, those
+    that were found."""
+    return probs > PRESENT if task == "multi-label" else np.ones(len(probs), dtype=bool)
 
 
 def _surprise(p: np.ndarray) -> np.ndarray:

@@ -85,7 +85,8 @@ def _rule(predictor: Predictor) -> MaskRule:
     if rule is None or "class_maps" not in predictor.outputs:
         raise ArtifactError(
             f"{predictor.path}: its card does not say how its mask follows from class maps, so it "
-            "cannot see an image in tiles; export it again, or give smaller images"
+            "cannot see an image in tiles; export it again (multi-label models never say it), or "
+            "give smaller images"
         )
     if any(GRAIN % stride for stride in (rule.stride, rule.pixel_stride or 1)):
         raise ArtifactError(

@@ -11,6 +11,7 @@ from wsol_deploy.batch.folder import Content
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.page import Page
 from wsol_deploy.batch.writers.base import FileWriter, TableWriter
+from wsol_deploy.batch.writers.class_mask import ClassMaskWriter
 from wsol_deploy.batch.writers.coco import CocoWriter, coco_section
 from wsol_deploy.batch.writers.cutout import CutoutWriter
 from wsol_deploy.batch.writers.geojson import GeoJsonWriter
@@ -29,6 +30,7 @@ FILE_WRITERS: dict[str, Callable[[Path], FileWriter]] = {
     "prob": lambda root: ProbWriter(),
     "overlay": lambda root: OverlayWriter(),
     "heatmap": lambda root: HeatmapWriter(),
+    "class-mask": lambda root: ClassMaskWriter(),
     "cutout": lambda root: CutoutWriter(),
     "geojson": lambda root: GeoJsonWriter(),
     "labelme": lambda root: LabelmeWriter(str(root)),

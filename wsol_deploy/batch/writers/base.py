@@ -10,7 +10,7 @@ from wsol_deploy.batch.page import Page
 from wsol_deploy.card import ModelCard
 
 Entries = Callable[[], Iterator[dict[str, Any]]]
-LABEL = ("mask", "probs", "localizer_probs")
+LABEL = ("mask", "probs", "localizer_probs", "class_masks")
 EVERYTHING_BUT_MAPS = (*LABEL, "background_probs")
 
 

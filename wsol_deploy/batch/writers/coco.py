@@ -45,10 +45,10 @@ class CocoWriter:
             stream.write('\n], "annotations": [')
             count = 0
             for number, entry in enumerate(entries(), start=1):
-                category = ids[entry["coco"]["label"]]
                 for part in entry["coco"]["annotations"]:
                     comma = "," if count else ""
                     count += 1
+                    category = ids[part.pop("label")]
                     numbers = {"id": count, "image_id": number, "category_id": category}
                     stream.write(f"{comma}\n{json.dumps({**numbers, **part})}")
             stream.write("\n]}\n")
@@ -56,22 +56,24 @@ class CocoWriter:
 
 def coco_section(page: Page) -> dict[str, Any]:
     """One image's part of coco.json, without the numbers."""
-    scores = page.prediction.scores
-    label_score = scores[page.label] if scores else 1.0
     return {
-        "label": page.label,
         "image": {"width": page.width, "height": page.height},
         "annotations": [
             {
+                "label": page.label_of(part),
                 "segmentation": run_lengths(part, page.height, page.width),
                 "bbox": list(part.box),
                 "area": part.area,
                 "iscrowd": 0,
-                "score": round(part.mean_probability * label_score, 6),
+                "score": round(part.mean_probability * _sure(page.score_of(part)), 6),
             }
             for part in page.prediction.components
         ],
     }
+
+
+def _sure(score: float | None) -> float:
+    return 1.0 if score is None else score
 
 
 def run_lengths(part: Component, height: int, width: int) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def _feature(page: Page, index: int, part: Component) -> dict[str, Any]:
         "geometry": {"type": "Polygon", "coordinates": rings},
         "properties": {
             "objectType": "annotation",
-            "name": f"{page.label} {index + 1}",
-            "classification": {"name": page.label, "color": _colour(page)},
+            "name": f"{page.label_of(part)} {index + 1}",
+            "classification": {"name": page.label_of(part), "color": _colour(page, part)},
             "measurements": _measurements(page, part),
         },
     }
@@ -57,16 +57,16 @@ def _measurements(page: Page, part: Component) -> dict[str, float]:
         "Area px^2": float(part.area),
         "Mean probability": round(part.mean_probability, 6),
     }
-    scores = page.prediction.scores
-    if scores is not None:
-        values["Score"] = round(scores[page.label], 6)
+    score = page.score_of(part)
+    if score is not None:
+        values["Score"] = round(score, 6)
     if page.pixel_size is not None:
         values["Area µm^2"] = round(part.area * page.pixel_size[0] * page.pixel_size[1], 6)
     return values
 
 
-def _colour(page: Page) -> list[int]:
+def _colour(page: Page, part: Component) -> list[int]:
     """A hue of its own for each class."""
-    classes = page.prediction.classes
-    place = classes.index(page.label) / len(classes) if page.label in classes else 0.0
+    classes, label = page.prediction.classes, page.label_of(part)
+    place = classes.index(label) / len(classes) if label in classes else 0.0
     return [round(255 * value) for value in colorsys.hsv_to_rgb(place, 0.75, 0.9)]

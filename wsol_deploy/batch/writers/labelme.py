@@ -33,15 +33,15 @@ class LabelmeWriter:
             "flags": {},
             "shapes": [
                 {
-                    "label": page.label,
-                    "points": polygon.simplified().keyhole().astype(float).tolist(),
+                    "label": page.label_of(part),
+                    "points": part.polygon.simplified().keyhole().astype(float).tolist(),
                     "group_id": None,
                     "description": "",
                     "shape_type": "polygon",
                     "flags": {},
                     "mask": None,
                 }
-                for polygon in page.prediction.polygons
+                for part in page.prediction.components
             ],
             "imagePath": _relative(str(page.path), os.path.join(self._root, name)),  # noqa: PTH118
             "imageData": None,

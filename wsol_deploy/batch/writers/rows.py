@@ -43,7 +43,7 @@ def _instance(page: Page, number: int) -> dict[str, Any]:
     return {
         "image": page.name,
         "instance": number + 1,
-        "label": page.label,
+        "label": page.label_of(part),
         "area": part.area,
         "centroid_x": round(part.centroid[0], DIGITS),
         "centroid_y": round(part.centroid[1], DIGITS),

@@ -24,11 +24,11 @@ class YoloWriter:
 
     def files(self, page: Page) -> Iterator[tuple[str, bytes | Path]]:
         prediction = page.prediction
-        index = list(prediction.classes).index(page.label) if prediction.label else 0
         size = np.array([page.width, page.height])
         lines = []
-        for polygon in prediction.polygons:
-            points = (polygon.simplified().keyhole() / size).ravel()
+        for part in prediction.components:
+            index = prediction.classes.index(page.label_of(part)) if prediction.label else 0
+            points = (part.polygon.simplified().keyhole() / size).ravel()
             lines.append(" ".join([str(index), *(f"{value:.6f}" for value in points)]))
         yield f"yolo/labels/{page.name}.txt", "".join(f"{line}\n" for line in lines).encode()
         suffix = PurePosixPath(page.name).suffix
