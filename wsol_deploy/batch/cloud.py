@@ -1,4 +1,4 @@
-"""Images at `s3://`, `gs://` and every other place that fsspec knows."""
+"""Places at `s3://`, `gs://` and whatever else fsspec knows, and the images there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from wsol_deploy.batch.sources import Item, Sources, is_source
+from wsol_deploy.batch.sources import FOLDERS, Item, Sources, is_source
 from wsol_deploy.errors import DataError, ImageError, MissingExtra
 
 MARK = "://"
@@ -21,6 +21,7 @@ class CloudSources:
 
     Args:
         urls: of one file system.
+        output: the folder or URL that is written to; what lies in its subfolders is no image.
 
     Attributes:
         base: the deepest folder that holds every source, as a URL; names are relative to it.
@@ -30,13 +31,15 @@ class CloudSources:
         MissingExtra: fsspec is not installed.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        systems = [_system(url) for url in urls]
+    def __init__(self, urls: Sequence[str], output: Path | str | None = None) -> None:
+        systems = [reach(url) for url in urls]
         self._system = systems[0][0]
         if any(system is not self._system for system, _ in systems):
             raise DataError(f"{', '.join(urls)}: of several file systems; give one at a time")
+        written = _written(output, self._system)
         found = [
-            _find(url, system, path) for url, (system, path) in zip(urls, systems, strict=True)
+            _find(url, self._system, path, written)
+            for url, (_, path) in zip(urls, systems, strict=True)
         ]
         self._paths = sorted({path for _, paths in found for path in paths})
         folders = [
@@ -64,14 +67,14 @@ class CloudSources:
             yield Item(Path(path), name, self._system.unstrip_protocol(path))
 
 
-def find(sources: Sequence[str], output: Path | None) -> Sources | CloudSources:
+def find(sources: Sequence[str], output: Path | str | None) -> Sources | CloudSources:
     """The images of the command line, here or in a cloud. Raises DataError, MissingExtra."""
-    remote = [MARK in source for source in sources]
+    remote = [is_url(source) for source in sources]
     if not any(remote):
-        return Sources(sources, output)
+        return Sources(sources, output if isinstance(output, Path) else None)
     if not all(remote):
         raise DataError("sources here and in a cloud; give one kind at a time")
-    return CloudSources(sources)
+    return CloudSources(sources, output)
 
 
 def fetch(item: Item, place: Path) -> Path:
@@ -80,26 +83,57 @@ def fetch(item: Item, place: Path) -> Path:
     handle, name = tempfile.mkstemp(suffix=item.path.suffix, dir=place)
     os.close(handle)
     try:
-        system, path = _system(item.url)
+        system, path = reach(item.url)
         system.get_file(path, name)
     except Exception as error:  # each file system fails in its own way
         Path(name).unlink()
-        raise ImageError(f"{item.url}: cannot be fetched ({_reason(error)})") from error
+        raise ImageError(f"{item.url}: cannot be fetched ({reason(error)})") from error
     return Path(name)
 
 
-def _system(url: str) -> tuple[Any, str]:
+def is_url(place: str) -> bool:
+    """Whether it is a URL and no path."""
+    return MARK in place
+
+
+def reach(url: str, doing: str = "Reading") -> tuple[Any, str]:
+    """The file system of a URL or a path, and the place in it.
+
+    Raises:
+        DataError: it cannot be reached, or the package of its protocol is missing.
+        MissingExtra: fsspec is not installed.
+    """
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise MissingExtra(f"Reading {url}", "ray") from error
+        raise MissingExtra(f"{doing} {url}", "ray") from error
     try:
         return url_to_fs(url)
     except Exception as error:  # a protocol's package may be missing, or its account
-        raise DataError(f"{url}: cannot be reached ({_reason(error)})") from error
+        raise DataError(f"{url}: cannot be reached ({reason(error)})") from error
 
 
-def _find(url: str, system: Any, path: str) -> tuple[str, list[str]]:
+def protocols(system: Any) -> set[str]:
+    """The names that a file system goes by in URLs."""
+    known = system.protocol
+    return {known} if isinstance(known, str) else set(known)
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line."""
+    told = (getattr(error, "strerror", None) or str(error)).strip()
+    return (told.splitlines() or [type(error).__name__])[0]
+
+
+def _written(output: Path | str | None, system: Any) -> tuple[str, ...]:
+    """The folders of this file system that the run itself fills."""
+    if output is None:
+        return ()
+    there, path = reach(str(output))
+    return tuple(f"{path.rstrip('/')}/{name}/" for name in FOLDERS) if there is system else ()
+
+
+def _find(url: str, system: Any, path: str, written: tuple[str, ...]) -> tuple[str, list[str]]:
     """The folder that a URL names, or nothing, and the images it means."""
     try:
         if has_magic(path):
@@ -108,14 +142,11 @@ def _find(url: str, system: Any, path: str) -> tuple[str, list[str]]:
             return "", [path]
         if not system.exists(path):
             raise FileNotFoundError("no such file or folder")
-        return path, [str(name) for name in system.find(path) if is_source(Path(name))]
+        names = [str(name) for name in system.find(path) if is_source(Path(name))]
+        return path, [name for name in names if not name.startswith(written)]
     except Exception as error:  # each file system fails in its own way
-        raise DataError(f"{url}: cannot be listed ({_reason(error)})") from error
+        raise DataError(f"{url}: cannot be listed ({reason(error)})") from error
 
 
 def _parents(paths: list[str]) -> list[str]:
     return [posixpath.dirname(path) for path in paths]
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 PARTIAL = ".partial"
+UNWRITABLE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 Content = bytes | Path | Callable[[Path], None]
 
 
@@ -22,9 +24,14 @@ class Folder:
     Args:
         root: created if missing; leftovers of a killed run are removed.
 
+    Attributes:
+        url: where it is, if not on this machine.
+
     Raises:
         OSError: it cannot be created or written.
     """
+
+    url: str | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,7 +42,7 @@ class Folder:
         self.clear_aside()
         self._aside.mkdir()
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

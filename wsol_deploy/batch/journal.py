@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,7 +38,7 @@ class Journal:
         try:
             _lock(self._stream, path.parent)
             if overwrite:
-                _remove_written(path)
+                self._remove(_written(path))
             end = 0 if overwrite else self._replay(run)
         except BaseException:
             self._stream.close()
@@ -67,6 +67,11 @@ class Journal:
         """Images that failed."""
         return len(self._failed)
 
+    @property
+    def place(self) -> object:
+        """The output folder, for messages."""
+        return self._path.parent
+
     def add(self, entry: dict[str, Any]) -> None:
         """Append one image's entry, with `image` and, if it failed, `failed`."""
         self._note(entry, self._append(entry))
@@ -90,10 +95,17 @@ class Journal:
         return json.loads(stream.readline())
 
     def _append(self, entry: dict[str, Any]) -> int:
+        return self._write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+    def _write(self, line: bytes) -> int:
         offset = self._stream.seek(0, 2)
-        self._stream.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        self._stream.write(line)
         self._stream.flush()
         return offset
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            (self._path.parent / name).unlink(missing_ok=True)
 
     def _note(self, entry: dict[str, Any], offset: int) -> None:
         name = entry["image"]
@@ -115,26 +127,25 @@ class Journal:
                 if not line.endswith(b"\n"):
                     break
                 if end == 0:
-                    _same_run(self._path.parent, entry.get("run", {}), run)
+                    _same_run(self.place, entry.get("run", {}), run)
                 elif "failed" not in entry:
                     self._note(entry, end)
                 end += len(line)
         return end
 
 
-def _remove_written(path: Path) -> None:
-    """Remove every output file that a journal names, as far as it can be read."""
+def _written(path: Path) -> Iterator[str]:
+    """Every output file that a journal names, as far as it can be read."""
     with path.open("rb") as stream:
         for line in stream:
             try:
                 names = json.loads(line).get("files", ())
             except ValueError:
                 return
-            for name in names:
-                (path.parent / name).unlink(missing_ok=True)
+            yield from names
 
 
-def _same_run(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _same_run(folder: object, before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         told = "; ".join(f"{key} was {before.get(key)}, is {now.get(key)}" for key in changed)

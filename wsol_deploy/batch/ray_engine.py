@@ -2,7 +2,8 @@
 
 An actor writes into a folder of its own, with the very writers of this machine; what is in it is
 carried to the output, and the journal stays here. So the machines of a cluster need to see the
-images, but neither the model file nor the output.
+images, but neither the model file nor the output. An output at a URL is written by the actors
+themselves, and only the journal from here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.batch import pools
+from wsol_deploy.batch.cloud_folder import CloudFolder
 from wsol_deploy.batch.engines import Entry
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.options import Options
@@ -46,6 +48,7 @@ class Work:
         trust: see `load`.
         options: of the run.
         root: the output folder, which writers may name in what they write.
+        url: of the output, if it is not on the machine that gave the command.
     """
 
     model: bytes
@@ -55,6 +58,7 @@ class Work:
     trust: bool
     options: Options
     root: Path
+    url: str | None
 
 
 class RayEngine:
@@ -118,6 +122,7 @@ class RayEngine:
             self._trust,
             options,
             folder.root.absolute(),
+            folder.url,
         )
         results = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             Actor,
@@ -163,11 +168,17 @@ class Actor:
         from wsol_deploy.batch.engines import LocalEngine
 
         batches = (pickle.loads(batch) for batch in block["batch"])
-        with Folder(Path(self._place.name) / "out") as folder:
+        with self._folder() as folder:
             engine = LocalEngine(self._predictor, self._work.root)
             for entry in engine.run(batches, self._work.options, folder, threading.Event()):
-                files = [(name, _taken(folder.root / name)) for name in entry.get("files", ())]
+                names = entry.get("files", ()) if folder.url is None else ()
+                files = [(name, _taken(folder.root / name)) for name in names]
                 yield {"result": np.array([pickle.dumps((entry, files))], dtype=object)}
+
+    def _folder(self) -> Folder:
+        if self._work.url is not None:
+            return CloudFolder(self._work.url, alone=False)
+        return Folder(Path(self._place.name) / "out")
 
 
 def _connect(address: str | None, workers: int | None) -> tuple[list[int], int]:

@@ -14,9 +14,10 @@ from typing import Any
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.batch import pools, report
 from wsol_deploy.batch.cloud import CloudSources
+from wsol_deploy.batch.destination import Output, opened
 from wsol_deploy.batch.engines import Engine, Entry, LocalEngine
 from wsol_deploy.batch.folder import Folder
-from wsol_deploy.batch.journal import NAME, Journal
+from wsol_deploy.batch.journal import Journal
 from wsol_deploy.batch.large import is_large
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.plan import plan
@@ -54,7 +55,7 @@ class Summary:
 def open_model(
     model: Path,
     options: Options,
-    output: Path,
+    output: Output,
     *,
     device: str = "auto",
     threads: int | None = None,
@@ -74,7 +75,7 @@ def open_model(
     """
     card = read_card(model)
     known = card.outputs or OUTPUTS
-    needed = choose(options, output).outputs
+    needed = choose(options, Path(output)).outputs
     if "class_maps" in needed and "class_maps" not in known:
         raise UsageError(f"{model}: {card.method} has no class maps; leave out --save heatmap")
     if "class-mask" in options.save and card.task != "multi-label":
@@ -92,7 +93,7 @@ def open_model(
 def run(
     predictor: Predictor,
     sources: AnySources,
-    output: Path,
+    output: Output,
     options: Options,
     *,
     overwrite: bool = False,
@@ -116,7 +117,7 @@ def run(
 def run_on(
     engine: Engine,
     sources: AnySources,
-    output: Path,
+    output: Output,
     options: Options,
     *,
     overwrite: bool = False,
@@ -129,7 +130,7 @@ def run_on(
     Args:
         engine: what runs the model.
         sources: the images.
-        output: the folder to write.
+        output: the folder to write, or its URL.
         options: what to write.
         overwrite: forget what is done.
         watch: keep going as files arrive, until `stop`.
@@ -138,16 +139,16 @@ def run_on(
 
     Raises:
         DataError: there is no image.
-        WsolError: the folder belongs to another run, or another run is writing to it.
+        WsolError: the folder belongs to another run, another run is writing to it, or its URL
+            cannot be written.
         OSError: the output cannot be written.
     """
     stop = stop or threading.Event()
-    writers = choose(options, output)
+    writers = choose(options, Path(output))
     if not watch:
         sources.at_least(1)
-    output.mkdir(parents=True, exist_ok=True)
     settings = _settings(engine, sources, options)
-    with Journal(output / NAME, settings, overwrite) as journal, Folder(output) as folder:
+    with opened(output, settings, overwrite) as (folder, journal):
         if overwrite:
             report.remove_all(folder)
         before = len(journal)

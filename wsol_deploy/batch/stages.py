@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from wsol_deploy import images
 from wsol_deploy.batch import large
 from wsol_deploy.batch.cloud import fetch
-from wsol_deploy.batch.folder import Folder
+from wsol_deploy.batch.folder import UNWRITABLE_NAME, Folder
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.page import Page
 from wsol_deploy.batch.sources import Item
@@ -29,7 +28,6 @@ from wsol_deploy.runtime.pyramids import Pyramid, open_pyramid
 
 HEAVY = 16_000_000
 STAGES = ("decode", "predict", "write")
-UNWRITABLE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 @dataclass(frozen=True)

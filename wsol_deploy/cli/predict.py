@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +20,7 @@ from wsol_deploy.cli.predict_options import (
 )
 
 if TYPE_CHECKING:
+    from wsol_deploy.batch.destination import Output
     from wsol_deploy.batch.engines import Engine
     from wsol_deploy.batch.options import Options
     from wsol_deploy.batch.run import AnySources, Summary
@@ -41,8 +41,13 @@ def predict(
         ),
     ],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The folder to write to.", show_default=False),
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder to write to, or its URL: s3://bucket/masks and others.",
+            show_default=False,
+        ),
     ] = None,
     model: Model = None,
     save: Annotated[list[str] | None, typer.Option(help=SAVE_HELP, show_default=False)] = None,
@@ -94,6 +99,7 @@ def predict(
     Example: wsol predict photos/ -o out/ --save mask --save overlay --save csv
     """
     from wsol_deploy.batch.cloud import find
+    from wsol_deploy.batch.destination import destination
     from wsol_deploy.batch.engines import LocalEngine
     from wsol_deploy.batch.options import DEFAULT_SAVE, Options
     from wsol_deploy.batch.pools import cores
@@ -111,7 +117,7 @@ def predict(
     if output is None:
         if not one:
             raise UsageError("--output is missing: name the folder to write to, as in -o masks/")
-        output = Path()
+        output = "."
     options = Options(
         save=("mask",) if one else tuple(save or DEFAULT_SAVE),
         instances=instances,
@@ -130,9 +136,10 @@ def predict(
         )
         _standard_input(predictor, options)
         return
-    found = find(sources, output)
+    place = destination(output)
+    found = find(sources, place)
     _check_cluster(engine, address, workers, watch)
-    _check_cloud(found, options, watch)
+    _check_cloud(found, place, options, watch)
     runs: Engine
     if engine == "ray":
         from wsol_deploy.batch.ray_engine import RayEngine
@@ -144,10 +151,10 @@ def predict(
         near = None if watch else found
         runs = LocalEngine(
             open_model(
-                path, options, output, device=device, threads=threads, trust=trust, sources=near
+                path, options, place, device=device, threads=threads, trust=trust, sources=near
             )
         )
-    summary = _run(runs, found, output, options, overwrite, watch, quiet)
+    summary = _run(runs, found, place, options, overwrite, watch, quiet)
     if summary.interrupted:
         raise KeyboardInterrupt
     if summary.failed:
@@ -168,10 +175,12 @@ def _check_cluster(engine: str, address: str | None, workers: int | None, watch:
         raise UsageError("--watch is for this machine; leave out --engine ray")
 
 
-def _check_cloud(found: AnySources, options: Options, watch: bool) -> None:
+def _check_cloud(found: AnySources, output: Output, options: Options, watch: bool) -> None:
     from wsol_deploy.batch.sources import Sources
     from wsol_deploy.errors import UsageError
 
+    if isinstance(output, str) and "labelme" in options.save:
+        raise UsageError("--save labelme links to images beside it: -o must be a folder, not a URL")
     if isinstance(found, Sources):
         return
     if watch:
@@ -196,7 +205,7 @@ def _standard_input(predictor: Predictor, options: Options) -> None:
 def _run(
     engine: Engine,
     found: AnySources,
-    output: Path,
+    output: Output,
     options: Options,
     overwrite: bool,
     watch: bool,
