@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from wsol_deploy.card import SEPARATOR
 from wsol_deploy.demo import batch, panels
 from wsol_deploy.demo.parts import files, gallery
 from wsol_deploy.demo.room import BATCH_QUEUE, Room
@@ -119,7 +120,8 @@ class BatchTab:
 
 def _row(row: dict[str, Any]) -> list[Any]:
     scores = row["probabilities"] or row["localizer_probabilities"] or {}
-    score = scores.get(row["label"])
+    found = (row["label"] or "").split(SEPARATOR)
+    score = min((scores[name] for name in found if name in scores), default=None)
     return [
         row["image"],
         row["label"] or "–",

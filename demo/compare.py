@@ -160,13 +160,13 @@ def _dice(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def _side(method: str, prediction: Prediction) -> Side:
-    label = prediction.label
-    score = None if label is None else (prediction.scores or {})[label]
+    label, scores = prediction.label, prediction.scores or {}
+    score = min((scores[name] for name in prediction.labels), default=None)
     if not method.endswith(CLASS_MAP):
         return Side(method, prediction.threshold, label, score, prediction.mask)
     if prediction.class_maps is None:
         raise UsageError(f"{method}: this model gives no class maps")
-    index = prediction.classes.index(label) if label else 0
+    index = prediction.classes.index(prediction.labels[0]) if prediction.labels else 0
     stretched = _stretch(prediction.class_maps[index])
     full = images.resize(stretched, *prediction.probability.shape)
     return Side(method, CLASS_MAP_THRESHOLD, label, score, full > CLASS_MAP_THRESHOLD)

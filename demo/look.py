@@ -14,7 +14,7 @@ from wsol_deploy.batch.writers.rows import row_section
 from wsol_deploy.demo import views
 from wsol_deploy.errors import WsolError
 from wsol_deploy.pixelsize import pixel_size
-from wsol_deploy.runtime import Prediction, Predictor, render
+from wsol_deploy.runtime import Prediction, Predictor
 
 
 class Drawing(NamedTuple):
@@ -120,12 +120,10 @@ class Look:
 
     def _share(self, label: str) -> np.ndarray:
         prediction = self.prediction
-        if prediction.class_maps is None:
-            raise WsolError("this model has no class maps, so no class heat map")
         if label not in prediction.classes:
             raise WsolError(f"no class {label!r}; known: {', '.join(prediction.classes)}")
         if self._heat is None:
-            self._heat = render.class_heat(prediction.class_maps, self.image.shape[:2])
+            self._heat = prediction.class_heat(self.image.shape[:2])
         return self._heat[prediction.classes.index(label)]
 
 

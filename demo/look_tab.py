@@ -160,7 +160,7 @@ class LookTab:
     def _present(self, look: Look, values: Values, request: gr.Request) -> dict:
         session, asked = self._room.session(request), self._asked(values)
         self._room.sessions.keep(session, look)
-        asked = asked._replace(label=look.prediction.label or asked.label)
+        asked = asked._replace(label=next(iter(look.prediction.labels), asked.label))
         return {
             self.picture: None,
             self._class: asked.label,

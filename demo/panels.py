@@ -84,7 +84,7 @@ def verdict(report: dict[str, Any], card: ModelCard) -> str:
         return quiet("This model gives masks without a label.")
     return (
         f'<p class="eyebrow">{escape(report["image"])}</p>'
-        f'<h2 class="label">{escape(report["label"])}</h2>'
+        f'<h2 class="label">{escape(report["label"] or "no class found")}</h2>'
         f"{bars(scores)}{trust(report, card)}"
     )
 

@@ -109,6 +109,22 @@ class Prediction:
         """Share of foreground pixels, in [0, 1]."""
         return float(self.mask.mean())
 
+    def class_heat(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """float32, c x H x W in [0, 1]: how far each place speaks for each class.
+
+        Args:
+            size: (H, W); None for the image's.
+
+        Raises:
+            WsolError: the prediction has neither class maps nor masks of classes.
+        """
+        size = size or self.size
+        if self.class_probabilities is not None:
+            return np.stack([images.resize(one, *size) for one in self.class_probabilities])
+        if self.class_maps is None:
+            raise WsolError("this model has no class maps, so no class heat map")
+        return render.class_heat(self.class_maps, size)
+
     @cached_property
     def components(self) -> list[Component]:
         """Connected regions of the mask, or of each found class's, from top to bottom."""

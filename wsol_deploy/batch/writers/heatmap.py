@@ -12,13 +12,13 @@ UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]')
 
 
 class HeatmapWriter:
-    outputs = ("mask", "class_maps")
+    outputs = ("mask", "class_maps", "class_masks")
     needs_image = True
 
     def files(self, page: Page) -> Iterator[tuple[str, bytes]]:
         prediction = page.prediction
-        assert prediction.class_maps is not None and prediction.image is not None
-        heats = render.class_heat(prediction.class_maps, prediction.probability.shape)
-        for index, (name, heat) in enumerate(zip(prediction.classes, heats, strict=True)):
+        assert prediction.image is not None
+        heats = zip(prediction.classes, prediction.class_heat(), strict=True)
+        for index, (name, heat) in enumerate(heats):
             path = f"heatmaps/{page.name}/{index}-{UNSAFE.sub('_', name)}.png"
             yield path, render.png(render.tint(prediction.image, heat))
