@@ -13,7 +13,7 @@ from training import tiny_network
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import decidability
 from wsol_deploy.model.pooling import posterior
-from wsol_deploy.train.erasing import accumulate, trust
+from wsol_deploy.train.erasing import accumulate, near, trust
 from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy
 
 LN3 = math.log(3)
@@ -90,3 +90,26 @@ def test_eq_14_trusts_only_the_true_class_at_no_higher_loss():
     first = loss + tensor([0.1, 9.0, -0.1, 0.0])  # lower now; wrong class; higher now; equal
     psi = trust(0, logits, labels, loss, first, sigma=10.0)
     assert_close(psi, tensor([0.75, 0.0, 0.0, 0.75]))
+
+
+def test_a_tolerance_lets_the_loss_rise_by_so_much():
+    logits, labels = tensor([[LN3, 0.0]]), tensor([0])
+    loss = cross_entropy(logits, labels)
+    for rise, trusted in ((0.4, True), (0.6, False)):
+        psi = trust(1, logits, labels, loss, loss - rise, sigma=10.0, tolerance=0.5)
+        assert bool(psi > 0) == trusted
+
+
+def test_erasing_that_remembers_grows_only_around_what_it_has():
+    collected = torch.zeros(2, 1, 32, 32)
+    collected[0, 0, 4, 4], collected[1] = 0.5, 0.2
+    around = near(collected, reach=8)[:, 0]
+    assert around[0, :8, :8].eq(1).all()
+    assert around[0, 4, 16:].eq(0).all() and around[0, 16:].eq(0).all()
+    assert around[1].eq(1).all()
+
+
+@pytest.mark.parametrize("reach", [0, 8])
+def test_the_first_mask_and_erasing_without_reach_may_go_anywhere(reach):
+    collected = torch.rand(1, 1, 9, 9) * (reach == 0)
+    assert near(collected, reach).eq(1).all()

@@ -49,11 +49,16 @@ class ErasingRecipe(Part):
         u: maximum depth; 0 is no erasing, one pass of the localizer.
         sigma: how slowly trust falls with depth (Eq. 13).
         mask_gradient: `detached` as in the paper (footnote 5), or `attached`.
+        tolerance: an erased image is trusted until its loss is this much above the clean one's;
+            the paper's Eq. 14 allows none.
+        reach: pixels around what is collected within which more is; 0, as in the paper, anywhere.
     """
 
     u: int = Field(default=4, ge=0)
     sigma: float = Field(default=10.0, gt=0)
     mask_gradient: Literal["detached", "attached"] = "detached"
+    tolerance: float = Field(default=0.0, ge=0)
+    reach: int = Field(default=0, ge=0)
 
 
 class SizeRecipe(Part):

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import losses
-from wsol_deploy.train.erasing import accumulate, trust
+from wsol_deploy.train.erasing import accumulate, near, trust
 from wsol_deploy.train.evidence import local_loss, pixel_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
 
@@ -83,7 +83,7 @@ def training_step(
                 add(weights.pixels * terms["pixels"])
         psi = trust(
             t, found.logits.detach(), labels[running], loss.detach(), first_loss[running],
-            erasing.sigma,
+            erasing.sigma, erasing.tolerance,
         )  # fmt: skip
         trusted = psi > 0
         counted = (loss if t == 0 else loss[trusted]).sum() / n
@@ -97,6 +97,7 @@ def training_step(
                 collected = mask
                 break
             running, psi, mask = running[trusted], psi[trusted], mask[trusted]
+            mask = mask * near(collected[running].detach(), erasing.reach)
             kept = accumulate(collected[running], psi, mask)
             collected = collected.index_copy(0, running, kept)
             erased = erased.index_copy(0, running, erased[running] * (1 - kept))

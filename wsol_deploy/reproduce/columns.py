@@ -29,6 +29,9 @@ COLUMNS = {
 } | {
     "minutes": Column("training, min", "Minutes of the whole training, validation included.", 1),
     "epoch_seconds": Column("epoch, s", "Median seconds of an epoch, validation included.", 1),
+    "passes": Column(
+        "passes", "Images forwarded through the localizer, an image, in the last epoch."
+    ),
     "slowdown": Column(
         "times", "Seconds of an epoch, over those of the first row.", 2, "epoch_seconds"
     ),

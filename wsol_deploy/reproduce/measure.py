@@ -73,17 +73,20 @@ def measure(job: Job, data: Path, shown: Iterable[str], device: str) -> None:
 
 
 def training_time(path: Path) -> dict[str, Any]:
-    """Epochs, minutes in all and median seconds of an epoch, from a run's metrics.csv."""
+    """Epochs, minutes in all, median seconds of an epoch and passes an image in the last one, from
+    a run's metrics.csv."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8") as stream:
-        seconds = [float(row["seconds"]) for row in csv.DictReader(stream)]
-    if not seconds:
+        rows = list(csv.DictReader(stream))
+    if not rows:
         return {}
+    seconds = [float(row["seconds"]) for row in rows]
     return {
         "epochs": len(seconds),
         "minutes": sum(seconds) / 60,
         "epoch_seconds": statistics.median(seconds),
+        "passes": float(rows[-1]["train_passes"]),
     }
 
 
