@@ -102,12 +102,21 @@ def test_exif_rotation_is_applied(orientation):
     assert np.array_equal(images.read(content), upright)
 
 
-def test_size_is_that_of_the_turned_image(tmp_path):
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_size_is_that_of_the_turned_image(kind, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / "turned.jpg"
-    path.write_bytes(encode(picture(20, 30), "JPEG", exif=exif))
+    path = tmp_path / f"turned.{kind.lower()}"
+    path.write_bytes(encode(picture(20, 30), kind, exif=exif))
     assert images.size(path) == images.read(path).shape[:2] == (30, 20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "PPM"])
+def test_size_decodes_no_pixels(kind, tmp_path):
+    path = tmp_path / f"cut.{kind.lower()}"
+    content = encode(picture(200, 300), kind)
+    path.write_bytes(content[: len(content) // 2])
+    assert images.size(path) == (200, 300)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM"])

@@ -99,13 +99,16 @@ def _over_limit() -> str:
 def size(path: Path | str) -> tuple[int, int]:
     """(height, width) of an image as `read` gives it, from the file's header alone.
 
+    A rotation that a PNG states behind its pixels is not seen.
+
     Raises:
         ImageError: the header cannot be read.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in TURNED
+            # PngImageFile.getexif would decode the pixels, for the sake of what stands behind them.
+            turned = Image.Image.getexif(image).get(ORIENTATION) in TURNED
     except Exception as error:  # a damaged header fails in as many ways as there are plugins
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     return (width, height) if turned else (height, width)
