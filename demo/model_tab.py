@@ -37,6 +37,7 @@ GIVES = {
     "localizer_probs": "the localizer's own guess at the class",
     "background_probs": "whether the background still shows a class",
     "class_maps": "a heat map for each class",
+    "class_masks": "a soft mask for each class",
 }
 PROVED = {"mask_iou": "Masks overlap (IoU)", "labels_agree": "Labels agree"}
 MEANING = (

@@ -87,7 +87,11 @@ def config(card: ModelCard, kind: str, name: str) -> str:
 
 def _shapes(card: ModelCard, sides: list[int]) -> dict[str, list[int]]:
     count = len(card.classes)
-    special = {"mask": [1, *sides], "class_maps": [count, -1, -1]}
+    special = {
+        "mask": [1, *sides],
+        "class_maps": [count, -1, -1],
+        "class_masks": [count, *sides],
+    }
     return {output: special.get(output, [count]) for output in card.outputs}
 
 

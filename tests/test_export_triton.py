@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import Message
 
 from wsol_deploy.artifacts import read_card
-from wsol_deploy.card import OUTPUTS
+from wsol_deploy.card import CONTRACT, OUTPUTS
 from wsol_deploy.errors import UsageError, WsolError
 from wsol_deploy.export.triton import config, write_repository
 
@@ -118,3 +118,10 @@ def test_what_triton_does_not_load_and_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(WsolError, match="--overwrite"):
         write_repository(exports()["onnx"].path, tmp_path)
     write_repository(exports()["onnx"].path, tmp_path, overwrite=True)
+
+
+def test_each_class_of_a_multi_label_model_has_a_mask(tmp_path: Path) -> None:
+    card = read_card(exports()["onnx"].path)
+    card.outputs = dict.fromkeys(CONTRACT, "")
+    found = _parse(config(card, "onnx", "tiny"))
+    assert list(found.output[-1].dims) == [len(card.classes), -1, -1]

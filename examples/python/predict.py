@@ -34,7 +34,9 @@ def main() -> None:
         Image.fromarray(mask.astype(np.uint8) * 255).save(arguments.output / f"{path.stem}.png")
         said = {"image": path.name, "foreground": round(float(mask.mean()), 6)}
         if probs is not None:
-            said["label"] = card["classes"][int(probs.argmax())]
+            several = card["task"] == "multi-label"
+            found = np.flatnonzero(probs > 0.5) if several else [probs.argmax()]
+            said["label"] = ";".join(card["classes"][int(at)] for at in found)
             said["probs"] = {
                 name: round(float(probs[at]), 6) for at, name in enumerate(card["classes"])
             }
