@@ -4,9 +4,11 @@
     python benchmarks/predict.py memory MODEL.onnx IMAGES... --counts 100 1000 10000
     python benchmarks/predict.py start MODEL.onnx IMAGE
 
-The three ways of `throughput` take turns on the same images, round by round, so that whatever
-else the machine does meets all of them; the ratios are medians over the rounds. Images are
-repeated under other names where there are fewer than asked for.
+The ways of `throughput` take turns on the same images, round by round, so that whatever else the
+machine does meets all of them; the ratios are medians over the rounds. Images are repeated under
+other names where there are fewer than asked for. `bare session` has ONNX Runtime's defaults;
+`bare streams` is the session of `wsol predict`, as many batches side by side, on ready arrays: what
+it would reach if reading and writing cost nothing. The last line is what each step costs one core.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,9 +33,10 @@ import onnxruntime
 
 from wsol_deploy import images
 from wsol_deploy.batch.options import Options
+from wsol_deploy.batch.pools import CPU_STREAMS
 from wsol_deploy.batch.run import open_model, run
 from wsol_deploy.batch.sources import Sources
-from wsol_deploy.runtime import Predictor, load
+from wsol_deploy.runtime import Predictor, load, render
 from wsol_deploy.runtime.onnx_outputs import keep_outputs
 
 ROUND = 50
@@ -68,6 +74,12 @@ def batches(arrays: list[np.ndarray], size: int) -> list[np.ndarray]:
     ]
 
 
+def in_streams(predictor: Predictor, loaded: list[np.ndarray]) -> None:
+    """The session of `wsol predict` on arrays alone."""
+    with ThreadPoolExecutor(CPU_STREAMS if predictor.device == "cpu" else 1) as pool:
+        list(pool.map(predictor.run, loaded))
+
+
 def plain_loop(predictor: Predictor, paths: list[Path], output: Path) -> None:
     """What a user would write: read, predict, write, one after the other."""
     output.mkdir(parents=True)
@@ -83,6 +95,30 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processors
 
 
+def steps(model: Path, paths: list[Path], device: str) -> dict[str, float]:
+    """Milliseconds of one core for each step of a mask's way, medians over the images."""
+    predictor = load(model, device=device, outputs=("mask",), threads=1)
+    spent: dict[str, list[float]] = {}
+
+    def timed(step: str, work: Callable[[], Any]) -> Any:
+        start = time.process_time()
+        result = work()
+        spent.setdefault(step, []).append(1000 * (time.process_time() - start))
+        return result
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    for path in paths:
+        image = timed("read", partial(images.read, path))
+        pixels = timed("fit", partial(predictor.prepare, image))
+        outputs = timed("session", partial(predictor.run, pixels[None]))
+        own = {name: values[0] for name, values in outputs.items()}
+        found = timed("mask", partial(predictor.finish, own, image.shape[:2]))
+        timed("encode", lambda found=found: render.png(render.mask_pixels(found.mask)))
+    cv2.setNumThreads(threads)
+    return {step: statistics.median(times) for step, times in spent.items()}
+
+
 def throughput(model: Path, paths: list[Path], count: int, save: list[str], device: str) -> None:
     options = Options(save=tuple(save))
     with tempfile.TemporaryDirectory() as place:
@@ -93,6 +129,7 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
         names = list(predictor.outputs)
         times: dict[str, list[tuple[float, float]]] = {
             "bare session": [],
+            "bare streams": [],
             "wsol predict": [],
             "plain loop": [],
         }
@@ -109,6 +146,7 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
                 "bare session": lambda loaded=loaded: [
                     session.run(names, {"image": batch}) for batch in loaded
                 ],
+                "bare streams": partial(in_streams, predictor, loaded),
                 "wsol predict": lambda folder=folder, number=number: run(
                     predictor, Sources([folder]), root / f"out{number}", options
                 ),
@@ -116,7 +154,7 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
                     plain, links, root / f"loop{number}"
                 ),
             }
-            order = list(ways)[number % 3 :] + list(ways)[: number % 3]
+            order = list(ways)[number % len(ways) :] + list(ways)[: number % len(ways)]
             for name in order:
                 times[name].append(seconds(ways[name]))
             done = {name: f"{len(links) / spent[-1][0]:.2f}" for name, spent in times.items()}
@@ -131,6 +169,10 @@ def throughput(model: Path, paths: list[Path], count: int, save: list[str], devi
                 f"{name:14s} {rate:8.2f} images/s {share:6.3f} of the bare session"
                 f" {effort * 1000:7.1f} ms of processor an image"
             )
+        parts = steps(model, paths[:ROUND], device)
+        told = ", ".join(f"{step} {value:.2f}" for step, value in parts.items())
+        share = parts["session"] / sum(parts.values())
+        print(f"ms of one core an image, masks alone: {told}; the session's share {share:.3f}")
 
 
 def memory(model: Path, paths: list[Path], counts: list[int], device: str) -> None:
