@@ -145,14 +145,15 @@ def benchmark(
     settings = settings or Settings()
     for path in files:
         format_of(path)
-    chosen = [devices.resolve(name) for name in asked]
+    chosen = [devices.resolve(name, tensorrt=True) for name in asked]
     chosen = chosen or ["cpu", *(f"cuda:{at}" for at in range(min(1, devices.gpus())))]
     base = baseline_of(files)
     result = Benchmark("", str(base) if base else None, [], [])
     for device in dict.fromkeys(chosen):
         for outputs in OUTPUTS:
-            with _baseline(base, device, outputs, settings) as eager:
-                for path in files:
+            eagerly = device.replace("tensorrt", "cuda")
+            with _baseline(base, eagerly, outputs, settings) as eager:
+                for path in _runnable(files, device):
                     try:
                         _measure(result, path, device, outputs, settings, eager)
                     except WsolError as error:
@@ -162,6 +163,12 @@ def benchmark(
     if not result.rows:
         raise WsolError(result.skipped[0])
     return result
+
+
+def _runnable(files: Sequence[Path], device: str) -> list[Path]:
+    """The files that a device can run: TensorRT runs ONNX alone."""
+    tensorrt = device.startswith("tensorrt")
+    return [path for path in files if not tensorrt or format_of(path) == "onnx"]
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ from wsol_deploy.batch.engines import Entry
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.sources import Item
-from wsol_deploy.errors import MissingExtra, WsolError
+from wsol_deploy.errors import MissingExtra, UsageError, WsolError
 from wsol_deploy.runtime.predictor import batch_size
 
 BATCHES_AT_ONCE = 16
@@ -90,6 +90,8 @@ class RayEngine:
         self.path = model
         self.card = read_card(model)
         cores, gpus = _connect(address, workers)
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {device}: --engine ray takes auto, cpu or cuda")
         if device == "cuda" and not gpus:
             raise WsolError("--device cuda: the cluster has no GPU")
         self.device = "cuda" if gpus and device != "cpu" else "cpu"

@@ -31,7 +31,7 @@ def benchmark(
     ] = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="auto, cpu, cuda or cuda:N; repeatable. Default: every one there is."),
+        typer.Option(help="auto, cpu, cuda[:N], tensorrt[:N]; repeatable. Default: CPU and GPU."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the model. Default: all cores.")

@@ -34,7 +34,9 @@ Model = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, or for .onnx files tensorrt[:N].")
+]
 Verbose = Annotated[
     int,
     typer.Option(

@@ -1,4 +1,4 @@
-"""`auto`, `cpu`, `cuda` or `cuda:N`: which device is meant, and whether it is really there."""
+"""`auto`, `cpu`, `cuda:N` or `tensorrt:N`: which device is meant, and whether it is there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from wsol_deploy.errors import UsageError, WsolError
 
+GPUS = ("cuda", "tensorrt")
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
@@ -15,11 +16,15 @@ class DeviceError(WsolError):
     """The device asked for cannot be used."""
 
 
-def resolve(device: str) -> str:
-    """`cpu` or `cuda:N` for what the user asked; `auto` is the first GPU if there is one.
+def resolve(device: str, *, tensorrt: bool = False) -> str:
+    """`cpu`, `cuda:N` or `tensorrt:N` for what the user asked; `auto` is the first GPU, or `cpu`.
+
+    Args:
+        device: the user's word.
+        tensorrt: whether what is to run is an ONNX file, which alone TensorRT can run.
 
     Raises:
-        UsageError: not a device's name.
+        UsageError: not a device's name, or TensorRT for another kind of file.
         DeviceError: a GPU is asked for and the driver shows none, or not so many.
     """
     if device == "auto":
@@ -27,8 +32,13 @@ def resolve(device: str) -> str:
     if device == "cpu":
         return "cpu"
     kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number.isdigit() or device == "cuda"):
-        raise UsageError(f"--device {device}: no such device; known: auto, cpu, cuda, cuda:N")
+    if kind not in GPUS or not (number.isdigit() or device == kind):
+        raise UsageError(
+            f"--device {device}: no such device; known: auto, cpu, cuda, cuda:N, and for .onnx "
+            "files tensorrt, tensorrt:N"
+        )
+    if kind == "tensorrt" and not tensorrt:
+        raise UsageError(f"--device {device}: TensorRT runs .onnx files alone; use --device cuda")
     index = int(number or 0)
     if gpus() == 0:
         raise DeviceError(
@@ -39,11 +49,11 @@ def resolve(device: str) -> str:
         raise DeviceError(
             f"--device {device}: the driver shows only {gpus()} GPU; they count from 0"
         )
-    return f"cuda:{index}"
+    return f"{kind}:{index}"
 
 
 def index_of(device: str) -> int:
-    """N of `cuda:N`."""
+    """N of `cuda:N` or `tensorrt:N`."""
     return int(device.partition(":")[2])
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import onnxruntime
 
 from wsol_deploy.errors import ArtifactError, ImageError
-from wsol_deploy.runtime import devices
+from wsol_deploy.runtime import devices, tensorrt
 from wsol_deploy.runtime.backend import choose_outputs
+from wsol_deploy.runtime.binding import run_bound
 from wsol_deploy.runtime.onnx_outputs import keep_outputs, output_names
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class OnnxBackend:
 
     Args:
         path: the file.
-        device: auto, cpu, cuda or cuda:N. `auto` falls back to the CPU with a warning; `cuda`
-            never falls back.
+        device: auto, cpu, cuda:N or tensorrt:N. `auto` falls back to the CPU with a warning; a
+            GPU asked for never does.
         wanted: outputs to compute, or None for all.
         threads: threads inside one operator on the CPU, or None for one a core.
 
@@ -41,7 +42,7 @@ class OnnxBackend:
     def __init__(
         self, path: Path, device: str, wanted: Sequence[str] | None, threads: int | None
     ) -> None:
-        self.device = devices.resolve(device)
+        self.device = devices.resolve(device, tensorrt=True)
         model, self.outputs = _cut(path, wanted)
         try:
             self._session = _open(path, model, self.device, threads)
@@ -51,7 +52,6 @@ class OnnxBackend:
             logger.warning("%s; running on the CPU", error)
             self.device = "cpu"
             self._session = _open(path, model, self.device, threads)
-        self._input = self._session.get_inputs()[0].name
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """The graph's outputs, float32, for uint8 N x H x W x 3.
@@ -60,13 +60,20 @@ class OnnxBackend:
             ImageError: ONNX Runtime failed, mostly for want of memory.
         """
         try:
-            arrays = self._session.run(list(self.outputs), {self._input: batch})
+            arrays = self._arrays(batch)
         except Exception as error:
             raise ImageError(
                 f"the model cannot run on {batch.shape[0]} x {batch.shape[1]} x {batch.shape[2]} "
                 f"pixels ({str(error).strip()}); try a smaller --batch-size or smaller images"
             ) from error
         return dict(zip(self.outputs, arrays, strict=True))
+
+    def _arrays(self, batch: np.ndarray) -> list[np.ndarray]:
+        if self.device == "cpu":
+            name = self._session.get_inputs()[0].name
+            return self._session.run(list(self.outputs), {name: batch})
+        index = devices.index_of(self.device)
+        return run_bound(self._session, self.outputs, batch, "cuda", index)
 
 
 def _cut(path: Path, wanted: Sequence[str] | None) -> tuple[bytes, tuple[str, ...]]:
@@ -89,26 +96,42 @@ def _open(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A pattern is kept for every input shape ever seen: memory would grow with the sizes met.
     options.enable_mem_pattern = False
-    providers: list[Any] = [CPU]
-    missing = ""
-    if device != "cpu":
-        missing = _load_cuda_libraries(device)
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        providers = [(CUDA, _cuda_options(device))]
+    providers, missing = ([CPU], "") if device == "cpu" else _gpu_providers(device, model)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        session = onnxruntime.InferenceSession(model, options, providers=providers)
     except Exception as error:
         if device == "cpu":
             raise ArtifactError(f"{path}: ONNX Runtime cannot open it ({error})") from error
-        raise devices.DeviceError(
-            f"--device {device}: ONNX Runtime cannot use the GPU: {missing or error}"
-        ) from error
+        raise devices.DeviceError(_unusable(device, missing or str(error))) from error
+    # A provider that cannot be loaded is silently left out. The CPU's own stays beside the GPU's:
+    # nodes that compute shapes are given to it on purpose.
+    if device != "cpu" and session.get_providers()[0] != providers[0][0]:
+        raise devices.DeviceError(_unusable(device, missing or f"no {providers[0][0]}"))
+    return session
 
 
-def _cuda_options(device: str) -> dict[str, str]:
+def _unusable(device: str, why: str) -> str:
+    return f"--device {device}: ONNX Runtime cannot use the GPU: {why}"
+
+
+def _gpu_providers(device: str, model: bytes) -> tuple[list[Any], str]:
+    """The providers to ask for, the wanted one first, and which library could not be loaded."""
+    index = devices.index_of(device)
+    missing = _load_cuda_libraries(device)
+    cuda = (CUDA, _cuda_options(index))
+    if not device.startswith("tensorrt"):
+        return [cuda], missing
+    folder = tensorrt.cache_folder(model)
+    missing = tensorrt.load_libraries() or missing
+    if not missing:
+        tensorrt.prepare(folder)
+    return [(tensorrt.PROVIDER, tensorrt.options(index, folder)), cuda], missing
+
+
+def _cuda_options(index: int) -> dict[str, str]:
     """Reproducible choices: heuristic algorithms (no timing race), full float32."""
     return {
-        "device_id": str(devices.index_of(device)),
+        "device_id": str(index),
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",
         "arena_extend_strategy": "kSameAsRequested",
