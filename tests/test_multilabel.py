@@ -243,3 +243,11 @@ def test_masks_of_classes_need_a_multi_label_model(wsol, tmp_path):
                         "--save", "class-mask")  # fmt: skip
     assert code == 2
     assert "show one class each" in err and "--save mask" in err
+
+
+def test_each_class_has_its_own_running_range_which_moves_only_when_it_is_shown():
+    network = tiny_network(2, task="multi-label", rescale="running")
+    maps = torch.tensor([[[[0.0, 4.0]], [[-1.0, 9.0]]]], dtype=torch.float64)
+    network.follow_ranges(maps, (1, 2), torch.tensor([[1.0, 1e-9]]))
+    assert network.high.flatten().tolist() == pytest.approx([0.95 + 0.05 * 4, 1], abs=1e-6)
+    assert network.low.flatten().tolist() == pytest.approx([0, 0], abs=1e-6)

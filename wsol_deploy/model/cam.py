@@ -31,7 +31,7 @@ class CamNetwork(MapNetwork):
     outputs = ("mask", "probs", "class_maps")
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
-        super().__init__(backbone, config)
+        super().__init__(backbone, config, classes)
         if self.multi_label:
             self.outputs = (*self.outputs, "class_masks")
         self.classifier = _head(self.channels, classes, config)

@@ -28,7 +28,7 @@ class MinMaxNetwork(MapNetwork):
     outputs = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
-        super().__init__(backbone, config)
+        super().__init__(backbone, config, classes)
         if self.multi_label:
             self.outputs = (*self.outputs, "class_masks")
         self.localizer = MapHead(self.channels, classes, config, wildcat(config), config.modalities)

@@ -54,12 +54,18 @@ class Network(nn.Module):
 
 
 class MapNetwork(Network):
-    """A network whose mask comes from maps of the deepest features, laid over the image."""
+    """A network whose masks come from maps of the deepest features, laid over the image.
+
+    Args:
+        backbone: for the features.
+        config: its make.
+        classes: c, each with a mask of its own if the images show several; else there is one.
+    """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, backbone: Backbone, config: ModelConfig) -> None:
+    def __init__(self, backbone: Backbone, config: ModelConfig, classes: int) -> None:
         super().__init__(backbone, config)
         self.channels = sum(backbone.channels[-config.depths :])
         if config.reflect % self.stride:
@@ -68,8 +74,9 @@ class MapNetwork(Network):
                 f"{config.backbone}'s maps; use --set model.reflect=0"
             )
         if config.rescale == "running":
-            self.register_buffer("low", torch.zeros(()))
-            self.register_buffer("high", torch.ones(()))
+            shape = (classes, 1, 1) if self.multi_label else ()
+            self.register_buffer("low", torch.zeros(shape))
+            self.register_buffer("high", torch.ones(shape))
 
     @property
     def stride(self) -> int:
@@ -151,10 +158,14 @@ class MapNetwork(Network):
             shown: N x m in [0, 1], how surely an image shows what the map is of.
         """
         if self.config.rescale == "running":
-            share = shown.float() / shown.float().sum()
-            low, high = ranges(self._lay(maps, size, self.stride))
-            self.low.lerp_((share * low.float()[:, :, 0, 0]).sum(), MOMENTUM)
-            self.high.lerp_((share * high.float()[:, :, 0, 0]).sum(), MOMENTUM)
+            shown = shown.to(self.low.dtype)
+            images = shown.sum(dim=0)
+            momentum = (MOMENTUM * images.clamp(max=1)).view_as(self.low)
+            for mean, found in zip(
+                (self.low, self.high), ranges(self._lay(maps, size, self.stride)), strict=True
+            ):
+                now = (shown * found[:, :, 0, 0].to(mean.dtype)).sum(dim=0) / images
+                mean.lerp_(now.view_as(mean), momentum)
 
     def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         if self.config.alignment == "corners":
