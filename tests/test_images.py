@@ -102,7 +102,7 @@ def test_exif_rotation_is_applied(orientation):
     assert np.array_equal(images.read(content), upright)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_size_is_that_of_the_turned_image(kind, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -109,6 +109,7 @@ def size(path: Path | str) -> tuple[int, int]:
             width, height = image.size
             # PngImageFile.getexif would decode the pixels, for the sake of what stands behind them.
             turned = Image.Image.getexif(image).get(ORIENTATION) in TURNED
+            turned &= image.format != "TIFF"  # whose size is turned already
     except Exception as error:  # a damaged header fails in as many ways as there are plugins
         raise ImageError(f"{path}: its header cannot be read ({error})") from error
     return (width, height) if turned else (height, width)

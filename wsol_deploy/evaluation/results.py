@@ -127,7 +127,7 @@ class Evaluation:
     def confusion(self) -> np.ndarray | None:
         """int64, c x c: rows are true classes, columns predicted ones; None without a label, or
         where images show several."""
-        pairs = [(r.label, r.predicted) for r in self.images if r.rank is not None]
+        pairs = [(r.label, r.predicted) for r in self.images if r.rank is not None and r.predicted]
         if not pairs:
             return None
         place = {name: index for index, name in enumerate(self.classes)}

@@ -28,7 +28,7 @@ class CamNetwork(MapNetwork):
         config: its `method` names the head.
     """
 
-    outputs = ("mask", "probs", "class_maps")
+    outputs: tuple[str, ...] = ("mask", "probs", "class_maps")
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
         super().__init__(backbone, config, classes)

@@ -25,7 +25,9 @@ class MinMaxNetwork(MapNetwork):
     union is R+.
     """
 
-    outputs = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
+    outputs: tuple[str, ...] = (
+        "mask", "probs", "localizer_probs", "background_probs", "class_maps",
+    )  # fmt: skip
 
     def __init__(self, backbone: Backbone, classes: int, config: ModelConfig) -> None:
         super().__init__(backbone, config, classes)
