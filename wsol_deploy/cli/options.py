@@ -55,7 +55,8 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard outpu
 Data = Annotated[
     Path,
     typer.Argument(
-        help="GlaS or CUB-200-2011 as published, a folder per class, or a CSV (image,label).",
+        help="GlaS or CUB-200-2011 as published, a folder per class, or a CSV (image,label; "
+        "several labels as in cat;dog).",
         show_default=False,
     ),
 ]

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from wsol_deploy.runtime import Predictor
 
 SAVE_HELP = (
-    "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); "
-    "coco, csv, jsonl, parquet (tables). Repeatable. Default: mask and jsonl."
+    "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); class-mask "
+    "(of a multi-label model, a file a class found); coco, csv, jsonl, parquet (tables). "
+    "Repeatable. Default: mask and jsonl."
 )
 
 
