@@ -58,6 +58,31 @@ def test_the_mask_alone_never_runs_the_classifier(model, monkeypatch):
     assert set(model.network.infer(model.normalise(image), ("mask",))) == {"mask"}
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(("flips", "axes"), [(2, [[], [2]]), (4, [[], [2], [1], [1, 2]])])
+def test_flips_are_the_mean_over_views_turned_back(model, flips, axes):
+    image = torch.randint(0, 256, (2, 61, 97, 3), dtype=torch.uint8)
+    network = build(model.network.config.model_copy(update={"flips": flips}), 3)
+    network.load_state_dict(model.network.state_dict())
+    found = dict(zip(model.names, DeployedModel(network)(image), strict=True))
+    views = [dict(zip(model.names, model(image.flip(turn)), strict=True)) for turn in axes]
+    for name in ("probs", "localizer_probs", "background_probs"):
+        mean = torch.stack([view[name] for view in views]).mean(0)
+        assert torch.allclose(found[name], mean, atol=1e-5)
+    back = [view["mask"].flip([d + 1 for d in turn]) for view, turn in zip(views, axes, strict=True)]
+    assert torch.allclose(found["mask"], torch.stack(back).mean(0), atol=1e-5)
+    assert torch.allclose(found["class_maps"], views[0]["class_maps"], atol=1e-5)
+
+
+@torch.inference_mode()
+def test_with_four_flips_a_mirrored_image_has_the_mirrored_mask(model):
+    network = build(model.network.config.model_copy(update={"flips": 4}), 3)
+    deployed = DeployedModel(network, ("mask",))
+    image = torch.randint(0, 256, (1, 50, 70, 3), dtype=torch.uint8)
+    (mask,), (mirrored,) = deployed(image), deployed(image.flip(2))
+    assert torch.allclose(mask.flip(3), mirrored, atol=1e-5)
+
+
 def test_contrastive_maps_sum_to_zero_over_classes():
     network = build(ModelConfig(**OURS), 3).eval()
     maps = network.localize(torch.randn(1, 3, 64, 64)).class_maps

@@ -44,6 +44,8 @@ class ModelConfig(BaseModel):
         alignment: how maps are laid over the image: `corners` as in the paper's code, or `stride`,
             which keeps each cell on the pixels it was computed from.
         reflect: pixels of reflected border the localizer sees at inference; a multiple of 16.
+        flips: at inference the mean over 1 view, 2 (mirrored too) or 4 (also upside down), in the
+            graph.
         rescale: of T before Eq. 11: min-max of each `image`, or of the `running` mean of the
             training images' ranges, so that an image with little evidence gets a small mask.
         contrast: class maps less their mean over classes, so that what all classes share is 0.
@@ -75,5 +77,6 @@ class ModelConfig(BaseModel):
     contrast: bool = False
     alignment: Literal["corners", "stride"] = "corners"
     reflect: int = Field(default=0, ge=0, multiple_of=16)
+    flips: Literal[1, 2, 4] = 1
     rescale: Literal["image", "running"] = "image"
     pixel_head: int = Field(default=0, ge=0)

@@ -11,9 +11,15 @@ from torch import Tensor, nn
 
 from wsol_deploy.model.checkpoint import load
 
+ROWS, COLUMNS = 2, 3
+VIEWS: tuple[tuple[int, ...], ...] = ((), (COLUMNS,), (ROWS,), (ROWS, COLUMNS))
+
 
 class DeployedModel(nn.Module):
-    """A network with its normalisation inside.
+    """A network with its normalisation inside, and the mean over `model.flips` views.
+
+    The views go through the network as one batch. Class maps are those of the image as it is: a
+    flipped map's cells lie elsewhere.
 
     Args:
         network: with `infer`, `outputs` and a backbone that knows its mean and std.
@@ -38,8 +44,24 @@ class DeployedModel(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The outputs `names`, in that order (see the contract in the README)."""
-        result = self.network.infer(self.normalise(image), self.names)
-        return tuple(result[name] for name in self.names)
+        x = self.normalise(image)
+        views = VIEWS[: self.network.config.flips]
+        if len(views) == 1:
+            result = self.network.infer(x, self.names)
+            return tuple(result[name] for name in self.names)
+        result = self.network.infer(torch.cat([x.flip(axes) for axes in views]), self.names)
+        return tuple(_over(views, name, result[name]) for name in self.names)
+
+
+def _over(views: Sequence[tuple[int, ...]], name: str, found: Tensor) -> Tensor:
+    """One output of each view (views * N x ...) turned back, and their mean (N x ...)."""
+    by_view = found.unflatten(0, (len(views), -1))
+    if name == "class_maps":
+        return by_view[0]
+    if found.ndim == 2:
+        return by_view.mean(dim=0)
+    turned = [by_view[at].flip(axes) for at, axes in enumerate(views)]
+    return torch.stack(turned).mean(dim=0)
 
 
 def load_deployed(path: Path | str, wanted: Sequence[str] | None = None) -> DeployedModel:
