@@ -106,7 +106,8 @@ def main() -> None:
         seconds = time.perf_counter() - started
         first = first or seconds
         cells = " ".join(f"{100 * values[key]:>7.1f}" for key in ("f1_plus", "f1_minus", "pxap"))
-        print(f"{name:<26} {100 * values['error']:>8.1f} {cells} {seconds / first:>6.1f}", flush=True)
+        error, times = 100 * values["error"], seconds / first
+        print(f"{name:<26} {error:>8.1f} {cells} {times:>6.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from wsol_deploy.artifacts import read_card
 from wsol_deploy.card import OUTPUTS
 from wsol_deploy.errors import ProofFailed, UsageError
 from wsol_deploy.export import Options, Shape, export_model
+from wsol_deploy.model import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +124,14 @@ def test_quick_options_are_labelled_as_what_they_are() -> None:
     proof = exports()["onnx"].proof
     assert proof.data == "3 images of images"
     assert quick().proof_data == small_images()
+
+
+def test_flips_are_in_the_graph(tmp_path: Path, noise: np.ndarray) -> None:
+    network, card = checkpoint.load(a_checkpoint())
+    flipped = tmp_path / "run" / "best.safetensors"
+    checkpoint.save(flipped, network, card.model_copy(update={"model": {**card.model, "flips": 2}}))
+    (done,) = export_model(flipped, ["onnx"], options=quick())
+    model, plain = (runtime.load(path, device="cpu") for path in (done.path, a_checkpoint()))
+    mirrored = np.ascontiguousarray(noise[:, :, ::-1])
+    one, other = plain.run(noise)["mask"], plain.run(mirrored)["mask"][..., ::-1]
+    np.testing.assert_allclose(model.run(noise)["mask"], (one + other) / 2, atol=1e-4)
