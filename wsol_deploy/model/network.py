@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self
 
@@ -53,7 +54,7 @@ class Network(nn.Module):
         return self
 
 
-class MapNetwork(Network):
+class MapNetwork(Network, ABC):
     """A network whose masks come from maps of the deepest features, laid over the image.
 
     Args:
@@ -113,9 +114,9 @@ class MapNetwork(Network):
             return maps
         return within(maps, size, stride, self.config.reflect)
 
+    @abstractmethod
     def masks(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """The m soft masks of images of `size` pixels: N x m x H x W in [0, 1]."""
-        raise NotImplementedError
 
     def mask(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """R+, the union of the masks: N x 1 x H x W in [0, 1]."""
