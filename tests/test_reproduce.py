@@ -171,6 +171,9 @@ def test_interrupted_then_killed_then_gone_on_with(wsol, glas, tmp_path):
         process = start(*asked)
         before = wait_for(run / "state.safetensors", process)
         wait_for(run / "state.safetensors", process, newer_than=before)
+        code, _, told = wsol(*asked)
+        assert code == 1
+        assert "another wsol reproduce is writing to it" in one_line(told)
         process.send_signal(number)
         _, err = process.communicate(timeout=300)
         assert not (run / "evaluation.json").exists()

@@ -138,11 +138,15 @@ def test_killed_and_resumed_equals_uninterrupted_to_the_bit(wsol, data, recipe, 
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(data, recipe, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_go_on(wsol, data, recipe, tmp_path):
     folder = tmp_path / "run"
     long = ["--recipe", recipe, "--epochs", 2000, "--batch-size", 1]
     process = start("train", data, *long, "-o", folder)
     wait_for(folder / "state.safetensors", process)
+    for again in ("--resume", "--overwrite"):
+        code, _, told = wsol("train", data, again, "-o", folder)
+        assert code == 1
+        assert "another wsol train is writing to it" in one_line(told)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err

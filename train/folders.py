@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wsol_deploy import runs
 from wsol_deploy.errors import UsageError
+from wsol_deploy.locks import alone
 from wsol_deploy.train.logs import METRICS, TENSORBOARD
 from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
@@ -86,25 +88,29 @@ def resumed(output: Path | None) -> Path:
     return max(started, key=lambda path: path.stat().st_mtime_ns).parent
 
 
-def prepare(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder and write the recipe into it.
+@contextmanager
+def prepared(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Make the folder, write the recipe into it, and keep other trainings out of it.
 
     Raises:
         UsageError: something is there and may not be replaced.
+        WsolError: another training is writing to it.
         OSError: it cannot be written.
     """
-    if not resume and folder.exists():
-        _clear(folder, overwrite)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; name a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (runs.BEST, runs.LAST, STATE, METRICS):
-        for half_written in folder.glob(f".{name}.*"):
-            half_written.unlink()
-    (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+    with alone(folder, "wsol train"):
+        if not resume:
+            _clear(folder, overwrite)
+        for name in (runs.BEST, runs.LAST, STATE, METRICS):
+            for half_written in folder.glob(f".{name}.*"):
+                half_written.unlink()
+        (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+        yield
 
 
 def _clear(folder: Path, overwrite: bool) -> None:
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; name a folder for the run")
     if not any(folder.iterdir()):
         return
     if not (folder / RECIPE).is_file():

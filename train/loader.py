@@ -171,7 +171,7 @@ class TrainLoader:
         stream = ahead(
             lambda index: self._variant(epoch, index),
             [batch for plan in plans for batch in plan],
-            self._recipe.workers,
+            self._recipe.readers,
         )
         for update, plan in zip(updates, plans, strict=True):
             yield len(update), (self._collect(*found) for found in islice(stream, len(plan)))

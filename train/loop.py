@@ -171,7 +171,7 @@ class _Run:
 
     def _validate(self) -> Score | None:
         optim, data = self.recipe.optim, self.recipe.data
-        batches = whole_images(self.valid, optim.batch_size, data.workers, self.world)
+        batches = whole_images(self.valid, optim.batch_size, data.readers, self.world)
         score = validate(self.updater.evaluated, batches, self.updater.pixels, self.world)
         if score is not None and not score.loss < float("inf"):
             raise self._not_finite(NotFinite(f"the validation loss is {score.loss}"))

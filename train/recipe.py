@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
 
 from wsol_deploy.card import MIN_SIDE, SizePolicy
+from wsol_deploy.machine import cores
 from wsol_deploy.model.config import CONSTANTS, ModelConfig
 
 
@@ -99,7 +100,8 @@ class DataRecipe(Part):
         zoom: scaled by a factor drawn from [low, high], the frame staying as it is.
         brightness, contrast, saturation: factors drawn from [1 - value, 1 + value].
         hue: shift drawn from [-value, value], in turns of the colour circle.
-        workers: threads that read and augment ahead; 0 does it between the steps.
+        workers: threads that read and augment ahead; 0 does it between the steps, None takes the
+            cores that the steps leave over, at most 8.
     """
 
     split: Literal["auto", "official", "paper", "stratified", "hash"] = "auto"
@@ -119,7 +121,12 @@ class DataRecipe(Part):
     contrast: float = Field(default=0.0, ge=0)
     saturation: float = Field(default=0.0, ge=0)
     hue: float = Field(default=0.0, ge=0, le=0.5)
-    workers: int = Field(default=2, ge=0)
+    workers: int | None = Field(default=None, ge=0)
+
+    @property
+    def readers(self) -> int:
+        """Threads that read ahead: what two cores spend on them they lose in the steps."""
+        return min(8, max(0, cores() - 2)) if self.workers is None else self.workers
 
 
 class OptimRecipe(Part):

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from wsol_deploy.errors import WsolError
+from wsol_deploy.locks import lock
 
 NAME = "journal.jsonl"
 VERSION = 1
@@ -36,7 +37,7 @@ class Journal:
         self._failed: set[str] = set()
         self._stream = path.open("ab")
         try:
-            _lock(self._stream, path.parent)
+            lock(self._stream.fileno(), path.parent, "wsol predict")
             if overwrite:
                 self._remove(_written(path))
             end = 0 if overwrite else self._replay(run)
@@ -152,15 +153,3 @@ def _same_run(folder: object, before: dict[str, Any], now: dict[str, Any]) -> No
         raise WsolError(
             f"{folder}: written by another run ({told}); choose another folder, or --overwrite"
         )
-
-
-def _lock(stream: Any, folder: Path) -> None:
-    """Keep a second run out of the folder; where the system has no such lock, trust the user."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise WsolError(f"{folder}: another wsol predict is writing to it") from error

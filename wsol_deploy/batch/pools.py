@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ import cv2
 
 from wsol_deploy.batch.sources import Item
 from wsol_deploy.batch.stages import Stages, Work
+from wsol_deploy.machine import cores
 
 PIXELS_IN_FLIGHT = 32_000_000
 CPU_STREAMS = 2
@@ -48,14 +48,6 @@ def run(
         for pool in (readers, model, writers):
             pool.shutdown(cancel_futures=True)
         cv2.setNumThreads(threads)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this system
-        return os.cpu_count() or 1
 
 
 def streams_and_threads(images: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from wsol_deploy import machine
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.batch import pools
 from wsol_deploy.batch.cloud_folder import CloudFolder
@@ -192,7 +193,7 @@ def _connect(address: str | None, workers: int | None) -> tuple[list[int], int]:
     except ImportError as error:
         raise MissingExtra("--engine ray", "ray") from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    here: dict[str, Any] = {} if address else {"num_cpus": max(workers or 1, pools.cores())}
+    here: dict[str, Any] = {} if address else {"num_cpus": max(workers or 1, machine.cores())}
     try:
         ray.init(
             address=address or "local",

@@ -103,9 +103,9 @@ def predict(
     from wsol_deploy.batch.destination import destination
     from wsol_deploy.batch.engines import LocalEngine
     from wsol_deploy.batch.options import DEFAULT_SAVE, Options
-    from wsol_deploy.batch.pools import cores
     from wsol_deploy.batch.run import open_model
     from wsol_deploy.errors import SomeImagesFailed, UsageError
+    from wsol_deploy.machine import cores
     from wsol_deploy.runs import resolve
     from wsol_deploy.runtime.large import Scale
     from wsol_deploy.runtime.postprocess import PostProcess

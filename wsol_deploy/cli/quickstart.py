@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -67,6 +66,7 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
     from rich.progress import Progress
 
     from wsol_deploy.datasets.synthetic import generate
+    from wsol_deploy.machine import cores
 
     count = TRAIN + VALID + TEST
     hidden = quiet or not sys.stderr.isatty()
@@ -76,7 +76,7 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
         task = bar.add_task("drawing", total=count)
         return generate(
             root, seed=seed, size=SIZE, train=TRAIN, valid=VALID, test=TEST,
-            workers=os.cpu_count() or 1, advance=lambda: bar.advance(task),
+            workers=cores(), advance=lambda: bar.advance(task),
         ).root  # fmt: skip
 
 

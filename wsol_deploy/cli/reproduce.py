@@ -77,6 +77,7 @@ def reproduce(
         import wsol_deploy.train.loop  # noqa: F401
     except ImportError as error:
         raise MissingExtra("Training", "train") from error
+    from wsol_deploy.locks import alone
     from wsol_deploy.reproduce.document import MARKDOWN, PAGE
     from wsol_deploy.reproduce.execute import carry_out
     from wsol_deploy.reproduce.plan import load_plan
@@ -94,8 +95,10 @@ def reproduce(
         tables=table or (),
         overrides=[*(set_ or []), *flags],
     )
+    study.output.mkdir(parents=True, exist_ok=True)
     try:
-        failures = carry_out(study, row or (), device, lambda words: _wsol(words, quiet))
+        with alone(study.output, "wsol reproduce"):
+            failures = carry_out(study, row or (), device, lambda words: _wsol(words, quiet))
     except KeyboardInterrupt:
         again = shlex.join(["wsol", *sys.argv[1:]])
         print(f"stopped; nothing is lost, go on with: {again}", file=sys.stderr)

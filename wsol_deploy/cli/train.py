@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,7 +91,7 @@ def train(
         "data.split": split, "data.group_column": group_column, "optim.epochs": epochs,
         "optim.batch_size": batch_size, "training.max_steps": max_steps, "training.seed": seed,
     }  # fmt: skip
-    with interruptible() as asked, join(resolve_device(device)) as world:
+    with interruptible() as asked, join(resolve_device(device)) as world, ExitStack() as hold:
         from wsol_deploy.train import folders
 
         if resume:
@@ -102,7 +103,7 @@ def train(
         dataset = _open(data, chosen)
         chosen = folders.for_labels(chosen, several=dataset.multi_label)
         if world.leads:
-            folders.prepare(folder, chosen, resume=resume, overwrite=overwrite)
+            hold.enter_context(folders.prepared(folder, chosen, resume=resume, overwrite=overwrite))
             remember_data(folder, data)
         world.wait()
         _announce(folder, chosen, dataset, str(world.device), quiet or not world.leads)
