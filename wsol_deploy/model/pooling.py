@@ -77,8 +77,10 @@ class WildcatPooling(nn.Module):
         return score
 
 
-def wildcat(config: ModelConfig) -> WildcatPooling:
-    """WILDCAT's pooling as configured."""
+def wildcat(config: ModelConfig) -> nn.Module:
+    """WILDCAT's pooling as configured; of all locations alike it is their mean, without sorting."""
+    if config.kmax == 1 and not (config.alpha and config.kmin) and not config.dropout:
+        return AveragePooling()
     return WildcatPooling(config.kmax, config.kmin, config.alpha, config.dropout)
 
 

@@ -68,10 +68,10 @@ def within(maps: Tensor, size: tuple[int, int], stride: int, border: int) -> Ten
         maps: N x C x h x w.
         size: (H, W) of the image without its border.
         stride: of the maps; divides `border`.
+        border: pixels a side.
     """
     for dimension, side in zip((2, 3), size, strict=True):
-        cells = torch.arange((side + stride - 1) // stride, device=maps.device)
-        maps = maps.index_select(dimension, cells + border // stride)
+        maps = maps.narrow(dimension, border // stride, (side + stride - 1) // stride)
     return maps
 
 
