@@ -23,7 +23,7 @@ def test_a_folder_per_class_gives_sorted_classes_and_relative_names(tmp_path):
     assert len(dataset) == 10
     assert by_name(dataset)["dog/3.png"].label == 1
     assert by_name(dataset)["dog/3.png"].read_image().shape == (8, 8, 3)
-    assert not dataset.has_masks
+    assert not any(one.mask for one in dataset.samples)
 
 
 def test_class_names_may_have_spaces_and_other_scripts(tmp_path):
@@ -70,7 +70,7 @@ def test_masks_beside_the_images_are_masks_not_images(tmp_path, ending):
     assert len(dataset) == 10
     assert by_name(dataset)["cat/0.png"].read_mask().tolist() == np.eye(8, dtype=bool).tolist()
     assert by_name(dataset)["cat/1.png"].mask is None
-    assert not dataset.has_masks
+    assert not any(one.mask for one in dataset.samples)
 
 
 def test_an_image_named_like_a_mask_is_an_image_if_it_has_no_owner(tmp_path):

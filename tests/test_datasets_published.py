@@ -31,7 +31,7 @@ def test_glas_as_published(tmp_path, suffix):
 
     assert dataset.name == "GlaS"
     assert dataset.classes == ("benign", "malignant")
-    assert dataset.has_masks
+    assert all(one.mask for one in dataset.samples)
     assert len(dataset.subset("test")) == 6
     assert len(dataset.subset("train")) + len(dataset.subset("valid")) == 6
     sample = by_name(dataset)[f"train_2{suffix}"]
@@ -70,7 +70,7 @@ def test_the_real_glas():
     dataset = open_dataset(SHARED / "glas")
 
     assert len(dataset) == 165
-    assert dataset.has_masks
+    assert all(one.mask for one in dataset.samples)
     assert len(dataset.subset("test")) == 80
     assert sum(sample.label == 0 for sample in dataset.samples) == 74
     sample = dataset.samples[0]
@@ -83,7 +83,7 @@ def test_the_real_animals():
 
     assert dataset.classes == ("capybara", "kangaroo", "raccoon")
     assert len(dataset) == 559
-    assert dataset.has_boxes
+    assert all(one.boxes for one in dataset.samples)
     assert sum(len(sample.boxes) for sample in dataset.samples) == 812
 
 
@@ -116,7 +116,7 @@ def test_cub_as_published(tmp_path):
     assert dataset.name == "CUB-200-2011"
     assert dataset.classes == ("001.Black_footed_Albatross", "019.Gray_Catbird")
     assert [len(dataset.subset(split)) for split in ("train", "valid", "test")] == [6, 2, 4]
-    assert dataset.has_masks
+    assert all(one.mask for one in dataset.samples)
     sample = by_name(dataset)["019.Gray_Catbird/Gray_Catbird_0000_19000.jpg"]
     assert (sample.label, sample.split) == (1, "test")
     assert sample.boxes == ((1, 2, 4, 6),)
@@ -128,11 +128,11 @@ def test_cub_may_be_named_by_its_parent_with_segmentations_beside(tmp_path):
     dataset = open_dataset(tmp_path)
 
     assert len(dataset) == 12
-    assert dataset.has_masks
+    assert all(one.mask for one in dataset.samples)
 
 
 def test_cub_without_segmentations_has_no_masks(tmp_path):
-    assert not open_dataset(cub(tmp_path, masks=None)).has_masks
+    assert not any(one.mask for one in open_dataset(cub(tmp_path, masks=None)).samples)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from training import tiny_network, tiny_recipe
+from training import BOTH as CLASSES
+from training import tiny_network, tiny_recipe, write_both
 
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.datasets import Sample, open_dataset
@@ -24,33 +25,6 @@ from wsol_deploy.train import folders, losses
 from wsol_deploy.train.evidence import local_cross_entropy
 from wsol_deploy.train.loader import many_hot
 from wsol_deploy.train.recipe_file import to_toml
-
-SIZE = 64
-CLASSES = ("disc", "square")
-
-
-def write_both(root: Path, count: int = 16) -> Path:
-    """Discs on the left, squares on the right, or both; masks with 1 and 2; a CSV of them."""
-    rng = np.random.default_rng(0)
-    lines = [("image", "label", "mask", "split")]
-    for number in range(count):
-        shown = (CLASSES[:1], CLASSES[1:], CLASSES)[number % 3]
-        image = rng.integers(60, 120, (SIZE, SIZE, 3), np.uint8)
-        mask = np.zeros((SIZE, SIZE), np.uint8)
-        if "disc" in shown:
-            cv2.circle(mask, (16, 30), 12, 1, -1)
-        if "square" in shown:
-            cv2.rectangle(mask, (38, 20), (58, 40), 2, -1)
-        image[mask == 1], image[mask == 2] = (60, 60, 200), (200, 60, 60)
-        for folder, pixels in (("images", image), ("masks", mask)):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(root / folder / f"{number:02d}.png"), pixels)
-        split = "train" if number < 3 * count // 4 else "valid"
-        name = f"{number:02d}.png"
-        lines.append((f"images/{name}", "; ".join(shown), f"masks/{name}", split))
-    with (root / "both.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(lines)
-    return root / "both.csv"
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +59,7 @@ def test_each_class_has_its_own_truth(both):
 
 def test_a_truth_with_an_unknown_value_is_an_error(both, tmp_path):
     path = write_both(tmp_path)
-    cv2.imwrite(str(tmp_path / "masks" / "00.png"), np.full((SIZE, SIZE), 255, np.uint8))
+    cv2.imwrite(str(tmp_path / "masks" / "00.png"), np.full((64, 64), 255, np.uint8))
     with pytest.raises(DataError, match=r"00\.png: has the value 255; .* 1 to 2"):
         open_dataset(path).samples[0].read_class_masks(2)
 
@@ -183,7 +157,7 @@ def test_the_evaluation_by_hand(both):
 
 def test_a_model_of_one_class_an_image_is_not_judged_on_several(both):
     sample = open_dataset(both).samples[2]
-    single = Prediction(np.zeros((SIZE, SIZE), np.float32), 0.5, CLASSES, np.array([0.9, 0.1]))
+    single = Prediction(np.zeros((64, 64), np.float32), 0.5, CLASSES, np.array([0.9, 0.1]))
     with pytest.raises(DataError, match="shows disc, square, and the model says one class"):
         evaluate([(sample, single)], CLASSES, 0.5)
 
@@ -251,3 +225,6 @@ def test_each_class_has_its_own_running_range_which_moves_only_when_it_is_shown(
     network.follow_ranges(maps, (1, 2), torch.tensor([[1.0, 1e-9]]))
     assert network.high.flatten().tolist() == pytest.approx([0.95 + 0.05 * 4, 1], abs=1e-6)
     assert network.low.flatten().tolist() == pytest.approx([0, 0], abs=1e-6)
+    before = network.high.clone()
+    network.follow_ranges(maps, (1, 2), torch.zeros(1, 2))
+    assert torch.equal(network.high, before)

@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 import pytest
 from command_lines import one_line
-from training import write_images
+from training import write_both, write_images
 
 from wsol_deploy.datasets.paper import CUB5_VALID
+from wsol_deploy.datasets.synthetic import generate
 from wsol_deploy.reproduce.jobs import make_jobs
 from wsol_deploy.reproduce.plan import load_plan, names
 
@@ -269,6 +270,36 @@ def test_boxes_give_box_metrics_and_no_boxes_one_line(wsol, tmp_path):
     assert code == 1
     assert re.search(r"the test image \S+ has no boxes; MaxBoxAcc needs boxes", one_line(err))
     assert not (tmp_path / "other").exists()
+
+
+def test_the_quickstarts_images(wsol, tmp_path):
+    data = generate(tmp_path / "data", size=64, train=8, valid=4, test=4).root
+    for budget in ("small", "paper"):
+        asked = ["reproduce", "synthetic", data, "-o", tmp_path / budget, "--budget", budget]
+        code, _, err = wsol(*asked, "--row", "all-ones")
+        assert code == 0, err
+        assert float(figures(tmp_path / budget)["1", "all-ones", "f1_plus"]["mean"]) > 0
+
+
+def test_images_of_several_classes_and_a_second_time(wsol, tmp_path):
+    data = write_both(tmp_path / "both", 24)
+    plan = tmp_path / "mine.toml"
+    plan.write_text("""
+        title = "Mine"
+        default = ["one"]
+        budgets.small = { about = "short", set.optim.epochs = 1 }
+        rows.one = { title = "One" }
+        rows.masks = { title = "U-Net", method = "unet" }
+        tables.one = { title = "One", columns = ["class_f1"], rows = ["one", "masks"] }
+    """)
+    asked = ["reproduce", plan, data, "-o", tmp_path / "out", *TINY, "--set", "data.split=hash",
+             "--set", "data.size.mode=longer-side"]  # fmt: skip
+    for _ in range(2):
+        code, _, err = wsol(*asked)
+        assert code == 1
+        assert "1 of 2 trainings failed, the first is masks with seed 0" in one_line(err)
+    assert "one, seed 0: complete" in err
+    assert float(figures(tmp_path / "out")["one", "one", "class_f1"]["mean"]) >= 0
 
 
 @pytest.mark.parametrize("budget", ["small", "paper"])

@@ -118,7 +118,7 @@ def test_a_set_is_written_and_read_by_the_folder_reader(tmp_path):
     assert read == made
     assert made.classes == ("benign", "malignant")
     assert [len(made.subset(split)) for split in ("train", "valid", "test")] == [6, 4, 2]
-    assert made.has_masks
+    assert all(one.mask for one in made.samples)
     for sample in made.samples:
         assert sample.read_image().shape == (48, 48, 3)
         assert sample.read_mask().shape == (48, 48)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,19 @@ def test_everything_that_changes_is_stored(dataset, tmp_path, options):
     train(recipe, dataset, parts, **QUIET)
     for name in (LAST, "state.safetensors"):
         assert differ(weights(whole, name), weights(parts, name)) == 0
+
+
+def test_the_time_before_an_interruption_counts(dataset, tmp_path):
+    def slowly() -> bool:
+        time.sleep(0.5)
+        return True
+
+    recipe = tiny_recipe(optim={"epochs": 1})
+    train(recipe, dataset, tmp_path, stop=slowly, **QUIET)
+    train(recipe, dataset, tmp_path, **QUIET)
+    with (tmp_path / "metrics.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert float(row["seconds"]) > 0.5
 
 
 def test_a_finished_training_is_not_trained_on(dataset, plain):

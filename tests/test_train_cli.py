@@ -22,6 +22,7 @@ from training import tiny_recipe, write_images
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.errors import ArtifactError
 from wsol_deploy.model import checkpoint
+from wsol_deploy.train import finish
 from wsol_deploy.train.recipe_file import to_toml
 
 PROCESS = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
@@ -153,6 +154,19 @@ def test_ctrl_c_saves_and_says_how_to_go_on(wsol, data, recipe, tmp_path):
     assert f"go on with: wsol train {data} --resume -o {folder}" in err
     assert "Traceback" not in err
     assert read_card(folder / "last.safetensors").method == "minmax"
+
+
+def test_ctrl_c_after_the_last_update_is_heard(wsol, data, recipe, tmp_path, monkeypatch):
+    calibrate = finish.calibrate_checkpoint
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return calibrate(*arguments)
+
+    monkeypatch.setattr(finish, "calibrate_checkpoint", interrupted)
+    code, out, _ = wsol("train", data, "--recipe", recipe, "--max-steps", 1, "-o", tmp_path / "run")
+    assert (code, out.strip()) == (130, str(tmp_path / "run"))
+    assert read_card(tmp_path / "run" / "best.safetensors").threshold.chosen_on != "default"
 
 
 def test_resume_takes_the_runs_recipe(wsol, data, recipe, tmp_path):

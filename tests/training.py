@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,8 @@ from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import parse
+
+BOTH = ("disc", "square")
 
 torch.set_num_threads(1)  # tiny work, and the machine is shared
 
@@ -95,3 +98,27 @@ def write_images(root: Path, *, images: int = 12, size: int = 64, seed: int = 0)
 def tiny_dataset(root: Path, **options: int) -> Dataset:
     """`write_images`, opened."""
     return open_dataset(write_images(root, **options))
+
+
+def write_both(root: Path, count: int = 16, size: int = 64) -> Path:
+    """Discs on the left, squares on the right, or both; masks with 1 and 2; a CSV of them."""
+    rng = np.random.default_rng(0)
+    lines = [("image", "label", "mask", "split")]
+    for number in range(count):
+        shown = (BOTH[:1], BOTH[1:], BOTH)[number % 3]
+        image = rng.integers(60, 120, (size, size, 3), np.uint8)
+        mask = np.zeros((size, size), np.uint8)
+        if "disc" in shown:
+            cv2.circle(mask, (16, 30), 12, 1, -1)
+        if "square" in shown:
+            cv2.rectangle(mask, (38, 20), (58, 40), 2, -1)
+        image[mask == 1], image[mask == 2] = (60, 60, 200), (200, 60, 60)
+        for folder, pixels in (("images", image), ("masks", mask)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / folder / f"{number:02d}.png"), pixels)
+        split = "train" if number < 3 * count // 4 else "valid"
+        name = f"{number:02d}.png"
+        lines.append((f"images/{name}", "; ".join(shown), f"masks/{name}", split))
+    with (root / "both.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(lines)
+    return root / "both.csv"

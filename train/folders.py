@@ -12,6 +12,7 @@ from typing import Any
 
 from wsol_deploy import runs
 from wsol_deploy.errors import UsageError
+from wsol_deploy.files import write_whole
 from wsol_deploy.locks import alone
 from wsol_deploy.train.logs import METRICS, TENSORBOARD
 from wsol_deploy.train.methods import check_meaning
@@ -103,10 +104,10 @@ def prepared(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> 
     with alone(folder, "wsol train"):
         if not resume:
             _clear(folder, overwrite)
-        for name in (runs.BEST, runs.LAST, STATE, METRICS):
+        for name in (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, METRICS):
             for half_written in folder.glob(f".{name}.*"):
                 half_written.unlink()
-        (folder / RECIPE).write_text(to_toml(recipe), encoding="utf-8")
+        write_whole(folder / RECIPE, to_toml(recipe).encode())
         yield
 
 

@@ -116,8 +116,9 @@ class _Run:
     def epochs(self, stop: Callable[[], bool]) -> bool:
         """Train to the end; True if asked to stop before."""
         while not self._done():
-            started = time.perf_counter()
+            started = time.perf_counter() - self.position.seconds
             if self._epoch(stop):
+                self.position.seconds = time.perf_counter() - started
                 if self.records is not None:
                     self.records.stopped(self.position)
                 self.world.wait()
@@ -164,7 +165,7 @@ class _Run:
         row = self._row(score, time.perf_counter() - started)
         self.display.epoch(row, better)
         if at.step == len(self.loader):
-            at.epoch, at.step, at.totals = at.epoch + 1, 0, Totals()
+            at.epoch, at.step, at.totals, at.seconds = at.epoch + 1, 0, Totals(), 0.0
         if self.records is not None:
             self.records.epoch(row, score, better, at)
         self.world.wait()

@@ -30,6 +30,7 @@ class Position:
         best: score of the best checkpoint.
         best_epoch: epoch after which it was taken, from 0; -1 for none yet.
         totals: of the current epoch so far.
+        seconds: spent in it so far.
     """
 
     epoch: int = 0
@@ -38,6 +39,7 @@ class Position:
     best: Score | None = None
     best_epoch: int = -1
     totals: Totals = field(default_factory=Totals)
+    seconds: float = 0.0
 
 
 def save_state(folder: Path, updater: Updater, position: Position, data_sha256: str) -> None:

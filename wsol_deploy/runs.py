@@ -14,6 +14,7 @@ from typing import Literal
 
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.errors import ArtifactError
+from wsol_deploy.files import write_whole
 
 logger = logging.getLogger(__name__)
 BEST = "best.safetensors"
@@ -91,7 +92,7 @@ def _outdated(exported: Path, best: Path) -> bool:
 
 def remember_data(folder: Path, data: Path) -> None:
     """Note in a run where its training's data lies."""
-    (folder / DATA).write_text(f"{data.resolve()}\n", "utf-8")
+    write_whole(folder / DATA, f"{data.resolve()}\n".encode())
 
 
 def data_of(model: Path) -> Path | None:

@@ -110,7 +110,7 @@ def train(
         outcome = run_training(chosen, dataset, folder, world=world, stop=asked.is_set, quiet=quiet)
         if world.leads:
             _finish(outcome, data, dataset, str(world.device), quiet)
-    if outcome.interrupted:
+    if outcome.interrupted or asked.is_set():
         raise typer.Exit(INTERRUPTED)
 
 

@@ -107,16 +107,6 @@ class Dataset:
         """Whether some image shows several classes."""
         return any(sample.also for sample in self.samples)
 
-    @property
-    def has_masks(self) -> bool:
-        """Whether every sample has a truth mask."""
-        return bool(self.samples) and all(sample.mask for sample in self.samples)
-
-    @property
-    def has_boxes(self) -> bool:
-        """Whether every sample has a truth box."""
-        return bool(self.samples) and all(sample.boxes for sample in self.samples)
-
     def fingerprint(self) -> DataFingerprint:
         """Name, images a split, and sha256 over every sample's name, label, split, file size."""
         digest = hashlib.sha256()

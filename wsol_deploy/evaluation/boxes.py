@@ -18,7 +18,6 @@ from wsol_deploy.errors import DataError
 SIDE = 224
 THRESHOLDS = np.arange(0, 1, 0.01)
 IOU_LEVELS = (0.3, 0.5, 0.7)
-HALF = IOU_LEVELS.index(0.5)
 MIN_COMPONENT = 0.001  # of the image's area: smaller specks of a truth mask give no box
 Box = tuple[float, float, float, float]
 

@@ -14,8 +14,9 @@ from wsol_deploy.datasets.base import Sample
 from wsol_deploy.evaluation import pictures, sections
 from wsol_deploy.evaluation.markup import percent, section
 from wsol_deploy.evaluation.measure import truth_of
-from wsol_deploy.evaluation.results import Evaluation, ImageResult, write_whole
+from wsol_deploy.evaluation.results import Evaluation, ImageResult
 from wsol_deploy.evaluation.sheet import COLUMNS, SheetRow
+from wsol_deploy.files import write_whole
 from wsol_deploy.runtime.prediction import Prediction
 
 PICTURE = 420

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from wsol_deploy.card import SEPARATOR, Measured
 from wsol_deploy.evaluation.classification import confusion_matrix
 from wsol_deploy.evaluation.metrics import DEFINITIONS
+from wsol_deploy.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +206,3 @@ def _cell(value: object) -> object:
     if isinstance(value, dict):
         return SEPARATOR.join(f"{name} {round(one, 6)}" for name, one in value.items())
     return round(value, 6) if isinstance(value, float) else value
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is either complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

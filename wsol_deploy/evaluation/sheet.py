@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation import pictures
 from wsol_deploy.evaluation.boxes import Box
-from wsol_deploy.evaluation.results import write_whole
+from wsol_deploy.files import write_whole
 
 CELL, GAP, HEADER, CAPTION, FOOTER = 260, 12, 34, 26, 34
 PAPER, INK, FAINT = (255, 255, 255), (32, 33, 36), (110, 114, 120)

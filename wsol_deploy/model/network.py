@@ -160,7 +160,7 @@ class MapNetwork(Network, ABC):
         """
         if self.config.rescale == "running":
             shown = shown.to(self.low.dtype)
-            images = shown.sum(dim=0)
+            images = shown.sum(dim=0).clamp(min=torch.finfo(shown.dtype).tiny)
             momentum = (MOMENTUM * images.clamp(max=1)).view_as(self.low)
             for mean, found in zip(
                 (self.low, self.high), ranges(self._lay(maps, size, self.stride)), strict=True

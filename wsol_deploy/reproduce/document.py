@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from wsol_deploy.datasets.base import SPLITS
-from wsol_deploy.evaluation.results import write_whole
+from wsol_deploy.files import write_whole
 from wsol_deploy.reproduce.figure import figure, load_strip
 from wsol_deploy.reproduce.page import page
 from wsol_deploy.reproduce.study import Study

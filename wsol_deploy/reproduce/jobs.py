@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_deploy.errors import DataError, UsageError
-from wsol_deploy.evaluation.results import write_whole
+from wsol_deploy.files import write_whole
 from wsol_deploy.reproduce.plan import Plan, flatten, means
 from wsol_deploy.train.folders import RECIPE
 from wsol_deploy.train.methods import check_meaning

@@ -16,8 +16,9 @@ from wsol_deploy.datasets.base import Dataset, Sample
 from wsol_deploy.errors import DataError
 from wsol_deploy.evaluation import Prediction, evaluate
 from wsol_deploy.evaluation.held_out import select
-from wsol_deploy.evaluation.results import write_csv, write_whole
+from wsol_deploy.evaluation.results import write_csv
 from wsol_deploy.evaluation.run import Predictions, open_model
+from wsol_deploy.files import write_whole
 from wsol_deploy.reproduce.jobs import RESULT, Job
 from wsol_deploy.runs import BEST
 from wsol_deploy.train.logs import METRICS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wsol_deploy.datasets import Dataset, Sample, open_dataset
@@ -11,6 +11,7 @@ from wsol_deploy.errors import UsageError
 from wsol_deploy.reproduce.jobs import Job, check_unchanged, make_jobs
 from wsol_deploy.reproduce.measure import check_truth, choose_shown
 from wsol_deploy.reproduce.plan import Plan, choose
+from wsol_deploy.train.folders import for_labels
 from wsol_deploy.train.recipe import Recipe
 
 
@@ -77,6 +78,7 @@ def prepare(
     rows = choose([row for name in names for row in plan.tables[name].rows], plan.rows, "row")
     jobs = make_jobs(plan, rows, range(seeds), output, budget=budget, overrides=overrides)
     dataset = _open(data, jobs[0].recipe)
+    jobs = [_fitting(job, several=dataset.multi_label) for job in jobs]
     if plan.dataset not in (None, dataset.name):
         raise UsageError(
             f"{data}: is {dataset.name}, and the plan is for {plan.dataset}; take another plan, or "
@@ -98,6 +100,14 @@ def prepare(
         jobs=tuple(jobs),
         shown=tuple(choose_shown(test)),
     )
+
+
+def _fitting(job: Job, *, several: bool) -> Job:
+    """The job as its training will fit it to the labels; what cannot be, its training refuses."""
+    try:
+        return replace(job, recipe=for_labels(job.recipe, several=several))
+    except UsageError:
+        return job
 
 
 def _open(data: Path, recipe: Recipe) -> Dataset:
