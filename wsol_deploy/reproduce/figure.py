@@ -15,7 +15,7 @@ from wsol_deploy.evaluation.sheet import SheetRow
 from wsol_deploy.reproduce.jobs import Job
 from wsol_deploy.reproduce.measure import MASKS
 
-SIDE = 280
+SIDE, LEAST = 280, 110  # pixels of a picture, and on a narrow page
 IMAGE, TRUTH, SOFT, OVERLAY = range(4)
 
 
@@ -56,9 +56,11 @@ def figure(samples: Sequence[Sample], classes: Sequence[str], strips: Sequence[S
         f"<th>{escape(title)}</th>"
         for title in ("image", "truth", *(strip.title for strip in strips))
     )
+    columns = len(strips) + 2
     rows = "".join(_row(sample, classes[sample.label], strips) for sample in samples)
     return (
-        f'<div class="scroll"><table class="figure"><thead><tr>{titles}</tr></thead>'
+        f'<div class="scroll"><table class="figure" style="min-width: {LEAST * columns}px; '
+        f'max-width: {SIDE * columns}px"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
