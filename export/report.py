@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from wsol_deploy.export.proof import TITLES, Proof
+from wsol_deploy.files import write_whole
 
 REPORT, TABLE = "proof.json", "proof.md"
 
@@ -28,8 +28,9 @@ def record(target: Path, proof: Proof, digest: str | None) -> None:
         entries["not_kept"].pop(target.name, None)
     else:
         entries["not_kept"][target.name] = proof.to_dict()
-    _write(path, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")
-    _write(target.with_name(TABLE), table(entries))
+    told = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, told.encode())
+    write_whole(target.with_name(TABLE), table(entries).encode())
 
 
 def table(entries: dict[str, dict[str, Any]]) -> str:
@@ -79,12 +80,3 @@ def _read(path: Path) -> dict[str, Any]:
         key: {name: entry for name, entry in found.get(key, {}).items() if "masks" in entry}
         for key in ("artifacts", "not_kept")
     }
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -10,9 +10,10 @@ from torch import tensor
 from torch.testing import assert_close
 from training import tiny_network
 
+from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import decidability
-from wsol_deploy.model.pooling import posterior
+from wsol_deploy.model.pooling import WildcatPooling, posterior, wildcat
 from wsol_deploy.train.erasing import accumulate, near, trust
 from wsol_deploy.train.losses import cross_entropy, uniform_cross_entropy
 
@@ -113,3 +114,11 @@ def test_erasing_that_remembers_grows_only_around_what_it_has():
 def test_the_first_mask_and_erasing_without_reach_may_go_anywhere(reach):
     collected = torch.rand(1, 1, 9, 9) * (reach == 0)
     assert near(collected, reach).eq(1).all()
+
+
+@pytest.mark.parametrize("kmax", [1.0, 0.5])
+def test_pooling_all_places_alike_is_what_sorting_them_gives(kmax):
+    maps = torch.linspace(-2, 3, 24).sin().view(1, 2, 3, 4)
+    config = ModelConfig(kmax=kmax, alpha=0.0, dropout=0.0)
+    assert_close(wildcat(config)(maps), WildcatPooling(kmax, config.kmin, 0.0, 0.0)(maps))
+    assert (wildcat(config)(maps) - maps.mean(dim=(2, 3))).abs().max().item() > 1e-3 or kmax == 1

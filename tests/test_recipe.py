@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsol_deploy.errors import UsageError
-from wsol_deploy.train.recipe import OptimRecipe, Recipe
+from wsol_deploy.train import recipe as recipes
+from wsol_deploy.train.recipe import DataRecipe, OptimRecipe, Recipe
 from wsol_deploy.train.recipe_file import keys, load_recipe, names, parse, to_toml
 
 PAPER_B2 = {
@@ -203,3 +204,10 @@ def test_what_would_teach_nothing_is_refused(settings, words):
     with pytest.raises(UsageError, match=words) as caught:
         load_recipe("default", settings)
     assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(("cores", "readers"), [(1, 0), (2, 0), (4, 2), (64, 8)])
+def test_threads_that_read_ahead_take_the_cores_left_over(monkeypatch, cores, readers):
+    monkeypatch.setattr(recipes, "cores", lambda: cores)
+    assert DataRecipe().readers == readers
+    assert DataRecipe(workers=3).readers == 3
