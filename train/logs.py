@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.utils.tensorboard import summary
 
 from wsol_deploy import images
+from wsol_deploy.files import write_whole
 from wsol_deploy.train.loader import Images
 
 METRICS = "metrics.csv"
@@ -58,12 +58,7 @@ class MetricsFile:
         if columns:
             writer.writeheader()
         writer.writerows(self._rows)
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            aside.write_text(text.getvalue(), encoding="utf-8")
-            aside.replace(self.path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_whole(self.path, text.getvalue().encode())
 
 
 class Board:
