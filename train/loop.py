@@ -74,7 +74,7 @@ def train(
         NotFinite: a loss became infinite or not a number.
         WsolError: the network cannot be built, an image cannot be read, the run cannot be written.
     """
-    _make_deterministic()
+    make_deterministic()
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
@@ -224,7 +224,8 @@ def synchronised(network: nn.Module) -> nn.Module:
     return convert_sync_batchnorm(network)
 
 
-def _make_deterministic() -> None:
+def make_deterministic() -> None:
+    """Ask torch for the same result twice; what it has no such kernel for stays as it is."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True, warn_only=True)
