@@ -162,3 +162,17 @@ def test_a_checkpoint_of_another_version_is_refused_with_the_field(tmp_path):
     checkpoint.save(path, build(config, 2), card)
     with pytest.raises(ArtifactError, match=r"another version .*model\.transformer"):
         checkpoint.load(path)
+
+
+def test_layers_that_another_timm_leaves_behind_the_deepest_map_are_passed_over(tmp_path):
+    from wsol_deploy.card import ModelCard
+
+    config = ModelConfig(**OURS)
+    network = build(config, 2)
+    network.backbone.leftover = torch.nn.Linear(2, 2)
+    path = tmp_path / "best.safetensors"
+    card = ModelCard(name="x", method="minmax", classes=["a", "b"], model=config.model_dump())
+    checkpoint.save(path, network, card)
+    found = checkpoint.load(path)[0].state_dict()
+    assert "backbone.leftover.weight" not in found
+    assert all(torch.equal(found[name], network.state_dict()[name]) for name in found)

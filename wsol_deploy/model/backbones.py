@@ -78,7 +78,8 @@ class TimmStages(nn.Module):
         super().__init__()
         last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
         wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
-        self.indices = net.prune_intermediate_layers(wanted or [max(last.values())])
+        wanted = wanted or [max(last.values())]
+        self.indices = net.prune_intermediate_layers(wanted, prune_norm=True)
         self.net = net
 
     def forward(self, x: Tensor) -> list[Tensor]:
