@@ -33,6 +33,8 @@ def suspicion(result: ImageResult, limits: Trust) -> float:
         excess.append(result.foreground_entropy - limits.foreground_entropy_max)
     if result.background_entropy is not None:
         excess.append(limits.background_entropy_min - result.background_entropy)
+    if result.mask_contrast is not None:
+        excess.append(limits.mask_contrast_min - result.mask_contrast)
     return max(excess)
 
 

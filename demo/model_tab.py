@@ -123,6 +123,7 @@ def _doubts(card: ModelCard, given: list[str]) -> str:
     words = f"doubt about the class is above {trust.foreground_entropy_max:.2f}"
     if "background_probs" in given:
         words += f", or doubt in the background below {trust.background_entropy_min:.2f}"
+    words += f", or the contrast of the mask below {trust.mask_contrast_min:.2f}"
     return f"{words} ({trust.calibrated_on})"
 
 

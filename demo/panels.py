@@ -107,7 +107,7 @@ def trust(report: dict[str, Any], card: ModelCard) -> str:
     inside, outside = report["foreground_entropy"], report["background_entropy"]
     if inside is None:
         return quiet(NO_TRUST)
-    reasons = _doubts(inside, outside, card.trust)
+    reasons = _doubts(inside, outside, report["mask_contrast"], card.trust)
     if report["review"]:
         words = " ".join(reasons) or f"{report['review'].capitalize()}."
         return f'<div class="trust again"><b>Look again</b><p>{escape(words)}</p></div>'
@@ -134,7 +134,7 @@ def _as_usual(inside: float, outside: float | None) -> str:
     )
 
 
-def _doubts(inside: float, outside: float | None, limits: Trust) -> list[str]:
+def _doubts(inside: float, outside: float | None, clear: float, limits: Trust) -> list[str]:
     """What is beyond its limit; a model without a posterior on the background judges no mask."""
     reasons = []
     if inside > limits.foreground_entropy_max:
@@ -147,6 +147,11 @@ def _doubts(inside: float, outside: float | None, limits: Trust) -> list[str]:
             "What the mask left out still looks like a class "
             f"(doubt {outside:.2f}, at least {limits.background_entropy_min:.2f} is wanted), "
             "so the mask may be incomplete."
+        )
+    if clear < limits.mask_contrast_min:
+        reasons.append(
+            f"The mask is faint: inside and outside it differ by {clear:.2f} on average (at least "
+            f"{limits.mask_contrast_min:.2f} is wanted)."
         )
     return reasons
 

@@ -286,6 +286,7 @@ def test_what_comes_from_outside_is_escaped() -> None:
     report = {
         "image": bad, "label": bad, "probabilities": {bad: 0.9, "b": 0.1}, "review": bad,
         "localizer_probabilities": None, "foreground_entropy": 0.1, "background_entropy": 0.9,
+        "mask_contrast": 0.7,
     }  # fmt: skip
     for text in (
         panels.header(card), panels.verdict(report, card), panels.alert(bad),
@@ -309,9 +310,28 @@ def test_what_comes_from_outside_is_escaped() -> None:
 def test_trust_is_said_in_plain_words(
     inside: float, outside: float | None, review: str | None, words: list[str]
 ) -> None:
-    report = {"foreground_entropy": inside, "background_entropy": outside, "review": review}
+    report = {
+        "foreground_entropy": inside,
+        "background_entropy": outside,
+        "mask_contrast": 0.7,
+        "review": review,
+    }
     said = panels.trust(report, ModelCard(name="m", method="m", classes=["a", "b"]))
     assert all(word in said for word in words)
+
+
+def test_a_faint_mask_is_said_in_plain_words() -> None:
+    report = {
+        "foreground_entropy": 0.1,
+        "background_entropy": 0.9,
+        "mask_contrast": 0.2,
+        "review": "mask faint",
+    }
+    limits = Trust(mask_contrast_min=0.3)
+    said = panels.trust(report, ModelCard(name="m", method="m", classes=["a", "b"], trust=limits))
+    assert (
+        "Look again" in said and "The mask is faint" in said and "0.20" in said and "0.30" in said
+    )
 
 
 def test_what_a_model_learnt_from_is_said() -> None:

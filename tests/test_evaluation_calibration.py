@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from evaluation_samples import CLASSES, Folder, blob, predict
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from wsol_deploy.evaluation import calibrate, evaluate
+from wsol_deploy.evaluation.threshold import _contrasts
+from wsol_deploy.runtime.trust import contrast
 
 TRUTH = blob(10, 10, 40, 20)
 SURE, UNSURE = [0.99, 0.01], [0.5, 0.5]
@@ -92,6 +97,20 @@ def test_without_masks_the_limits_are_tails(folder):
     assert trust.calibrated_on == "the 10% tails of toy, 20 images without masks"
 
 
+def test_the_contrast_limit_singles_out_faint_masks(folder):
+    def faint():
+        for sample, prediction in validation(folder):
+            bad = int(sample.name) % 5 == 0
+            found = (prediction.probability > 0.5) | (TRUTH > 0)
+            scores = 0.5 + (0.05 if bad else 0.4) * (2.0 * found - 1)
+            yield sample, predict(scores, probs=[0.9, 0.1], background_probs=[0.5, 0.5])
+
+    trust = calibrate(faint(), "toy").trust
+    assert trust.calibrated_on == "the masks of toy: flags 4 of the worst 4 of 20 images"
+    assert 0.1 < trust.mask_contrast_min <= 0.8
+    assert (trust.foreground_entropy_max, trust.background_entropy_min) == (1, 0)
+
+
 def test_a_missing_output_raises_no_flag(folder):
     pairs = [
         (sample, predict(prediction.probability, probs=prediction.probs))
@@ -107,3 +126,11 @@ def test_too_few_images_leave_the_default_and_say_so(folder, count):
     trust = calibrate(list(validation(folder))[:count], "toy").trust
     assert (trust.foreground_entropy_max, trust.background_entropy_min) == (0.5, 0.5)
     assert "default" in trust.calibrated_on
+
+
+@given(
+    arrays(np.float32, (5, 7), elements=st.integers(0, 999).map(lambda n: (n + 0.5) / 1000)),
+    st.integers(1, 99),
+)
+def test_contrast_from_a_histogram_is_the_contrast(soft, percent):
+    assert _contrasts(soft)[percent] == pytest.approx(contrast(soft, percent / 100), abs=1e-5)

@@ -20,7 +20,7 @@ from wsol_deploy.runtime import devices, render
 from wsol_deploy.runtime.onnx_outputs import keep_outputs, output_names
 from wsol_deploy.runtime.postprocess import PostProcess
 from wsol_deploy.runtime.predictor import MAX_GRAPH_PIXELS
-from wsol_deploy.runtime.trust import entropy
+from wsol_deploy.runtime.trust import FAINT, contrast, entropy
 
 DARK_RED = (150, 50, 50)
 DARK_BLUE = (50, 50, 150)
@@ -230,8 +230,14 @@ def test_entropy_is_normalised():
 
 
 def test_trust_says_why_an_image_needs_a_look(tmp_path):
-    def review(foreground_max: float, background_min: float) -> str | None:
-        limits = Trust(foreground_entropy_max=foreground_max, background_entropy_min=background_min)
+    def review(
+        foreground_max: float, background_min: float, contrast_min: float = 0.0
+    ) -> str | None:
+        limits = Trust(
+            foreground_entropy_max=foreground_max,
+            background_entropy_min=background_min,
+            mask_contrast_min=contrast_min,
+        )
         path = make_artifact(tmp_path / "m.onnx", trust=limits)
         return wsol_deploy.load(path, device="cpu").predict(scene(colour=DARK_BLUE)).trust.review
 
@@ -240,6 +246,14 @@ def test_trust_says_why_an_image_needs_a_look(tmp_path):
     background = "background still predicts malignant: the mask may be incomplete"
     assert review(1.0, 1.0) == background
     assert review(0.0, 1.0) == f"foreground undecided; {background}"
+    assert review(1.0, 0.0, 1.0) == FAINT
+
+
+def test_contrast_is_the_mean_inside_less_the_mean_outside():
+    soft = np.array([[0.9, 0.7], [0.4, 0.0]], np.float32)
+    assert contrast(soft, 0.5) == pytest.approx(0.8 - 0.2)
+    assert contrast(soft, 0.3) == pytest.approx(2 / 3)
+    assert contrast(soft, 0.95) == contrast(soft + 0.1, 0.05) == 1
 
 
 def test_pictures(predictor, tmp_path):

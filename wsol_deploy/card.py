@@ -81,12 +81,14 @@ class Threshold(Part):
 class Trust(Part):
     """When an image needs a second look. Entropies are normalised to [0, 1] by log c.
 
-    An image is flagged if the entropy on X+ is above `foreground_entropy_max`, or the entropy on
-    X- is below `background_entropy_min`.
+    An image is flagged if the entropy on X+ is above `foreground_entropy_max`, the entropy on X-
+    is below `background_entropy_min`, or the contrast of its mask (`runtime.trust.contrast`)
+    below `mask_contrast_min`.
     """
 
     foreground_entropy_max: float = Field(default=0.5, ge=0.0, le=1.0)
     background_entropy_min: float = Field(default=0.5, ge=0.0, le=1.0)
+    mask_contrast_min: float = Field(default=0.0, ge=0.0, le=1.0)
     calibrated_on: str = "default, not calibrated"
 
 

@@ -41,19 +41,29 @@ export async function predict({ card, session }, image) {
     scores: probs
       .map((probability, at) => ({ label: card.classes[at], probability }))
       .sort((a, b) => b.probability - a.probability),
-    review: review(card.trust, posterior("probs"), posterior("background_probs")),
+    review: review(card, mask, posterior("probs"), posterior("background_probs")),
     seconds: (performance.now() - start) / 1000,
   };
 }
 
-function review(trust, probs, background) {
+function review({ trust, threshold }, mask, probs, background) {
   if (probs && entropy(probs) > trust.foreground_entropy_max) {
     return "the foreground is undecided between the classes";
   }
   if (background && entropy(background) < trust.background_entropy_min) {
     return "the background still predicts a class: the mask may be incomplete";
   }
+  if (probs && contrast(mask, threshold.value) < (trust.mask_contrast_min ?? 0)) {
+    return "the mask is faint: it hardly tells inside from outside";
+  }
   return null;
+}
+
+function contrast(mask, threshold) {
+  const inside = mask.filter((p) => p > threshold);
+  const outside = mask.filter((p) => p <= threshold);
+  const mean = (values) => values.reduce((sum, p) => sum + p, 0) / values.length;
+  return inside.length && outside.length ? mean(inside) - mean(outside) : 1;
 }
 
 function entropy(probs) {

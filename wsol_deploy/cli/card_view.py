@@ -65,6 +65,7 @@ def _trust(card: ModelCard) -> str:
     words = f"review if entropy {seen} > {trust.foreground_entropy_max:.2f}"
     if has_background:
         words += f" or on X- < {trust.background_entropy_min:.2f}"
+    words += f" or the mask's contrast < {trust.mask_contrast_min:.2f}"
     return f"{words} ({trust.calibrated_on})"
 
 

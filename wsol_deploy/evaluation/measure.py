@@ -122,6 +122,7 @@ def _classified(result: ImageResult, prediction: Prediction, labels: Sequence[st
         rank=rank,
         foreground_entropy=inside,
         background_entropy=outside,
+        mask_contrast=None if prediction.trust is None else prediction.trust.mask_contrast,
         flagged=None if prediction.trust is None else prediction.trust.review is not None,
     )
 

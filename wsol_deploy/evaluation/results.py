@@ -42,6 +42,7 @@ class ImageResult:
         box_iou: best IoU of the largest region's box with a true box, at that threshold.
         foreground, truth_foreground: shares of foreground pixels, in [0, 1].
         foreground_entropy, background_entropy: of the posteriors on X+ and X-, over log c.
+        mask_contrast: how far the soft mask tells inside from outside, in [0, 1].
         flagged: whether the card's trust limits ask for a second look.
         class_f1: Dice of the own mask of each class shown, where images show several.
     """
@@ -60,6 +61,7 @@ class ImageResult:
     truth_foreground: float | None = None
     foreground_entropy: float | None = None
     background_entropy: float | None = None
+    mask_contrast: float | None = None
     flagged: bool | None = None
     class_f1: dict[str, float] | None = None
 

@@ -20,6 +20,7 @@ MIN_IMAGES = 8  # fewer say nothing of a tail
 WORST = 0.2
 TAILS = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)
 UNMASKED_TAIL = 0.1
+LEVELS = 1000  # of a soft mask, for its contrast
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def calibrate(
     The threshold has the best mean of F1+ and F1- over images, among 0.01, ..., 0.99; of equal
     ones the nearest to 0.5. The trust limits flag at most about a fifth of the images: with
     masks those limits that best single out the worst fifth of the masks, without masks the tenth
-    of the highest entropies on X+ and the tenth of the lowest on X-.
+    of the highest entropies on X+ and the tenths of the lowest on X- and of the faintest masks.
 
     Args:
         predictions: validation samples with what the model says of them.
@@ -51,16 +52,20 @@ def calibrate(
     curves: list[np.ndarray] = []
     has_mask: list[bool] = []
     entropies: list[tuple[float, float]] = []
+    contrasts: list[np.ndarray] = []
     for sample, prediction in predictions:
         check_scores(prediction.probability, sample.name)
         truth = truth_of(sample, prediction.probability.shape)
         has_mask.append(truth is not None)
         entropies.append(_entropies(prediction))
+        contrasts.append(_contrasts(prediction.probability))
         if truth is not None:
             histogram = score_histogram(prediction.probability, truth)
             curves.append(dice_curves(histogram).mean(axis=0).astype(np.float32))
     threshold, quality = _fit_threshold(curves, where)
-    known = np.array(entropies, dtype=np.float64).reshape(-1, 2)
+    place = int(np.abs(THRESHOLDS - threshold.value).argmin())
+    known = np.array([(*pair, at[place]) for pair, at in zip(entropies, contrasts, strict=True)])
+    known = known.astype(np.float64).reshape(-1, 3)
     if quality is not None:
         known = known[np.array(has_mask)]
     return Calibration(threshold, _fit_trust(known, quality, where))
@@ -73,6 +78,27 @@ def _entropies(prediction: Prediction) -> tuple[float, float]:
         return nan, nan
     inside, outside = entropies_of(prediction.probs, prediction.background_probs, prediction.task)
     return inside, nan if outside is None else outside
+
+
+def _contrasts(probability: np.ndarray) -> np.ndarray:
+    """`runtime.trust.contrast` at each of THRESHOLDS, from a histogram of LEVELS bins."""
+    levels = np.minimum((probability.ravel() * LEVELS).astype(np.int64), LEVELS - 1)
+    counts = np.bincount(levels, minlength=LEVELS)
+    sums = np.bincount(levels, weights=probability.ravel(), minlength=LEVELS)
+    below = np.round(THRESHOLDS * LEVELS).astype(int)
+    outside, inside = _split_means(counts, sums, below)
+    return np.where(np.isnan(outside) | np.isnan(inside), 1.0, inside - outside)
+
+
+def _split_means(
+    counts: np.ndarray, sums: np.ndarray, below: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means of what lies in the first so many bins and of the rest; NaN of nothing."""
+    number, total = (np.concatenate([[0], np.cumsum(one)]) for one in (counts, sums))
+    with np.errstate(invalid="ignore"):
+        low = total[below] / number[below]
+        high = (total[-1] - total[below]) / (number[-1] - number[below])
+    return low, high
 
 
 def _fit_threshold(curves: Sequence[np.ndarray], where: str) -> tuple[Threshold, np.ndarray | None]:
@@ -90,43 +116,50 @@ def _fit_threshold(curves: Sequence[np.ndarray], where: str) -> tuple[Threshold,
     return Threshold(value=value, chosen_on=chosen), table[:, place]
 
 
-def _fit_trust(entropies: np.ndarray, quality: np.ndarray | None, where: str) -> Trust:
-    """Limits from n x 2 entropies (on X+, on X-; NaN where not had) and the masks' quality."""
-    had = ~np.isnan(entropies).any(axis=0) & bool(len(entropies))
-    if len(entropies) < MIN_IMAGES or not had.any():
-        few = f"{len(entropies)} images of {where} are too few to calibrate on"
-        return Trust(calibrated_on=f"default: {few if had.any() else 'no posteriors'}")
+def _fit_trust(signs: np.ndarray, quality: np.ndarray | None, where: str) -> Trust:
+    """Limits from n x 3 signs (entropy on X+, on X-, contrast; NaN where not had) and the masks'
+    quality."""
+    had = ~np.isnan(signs).any(axis=0) & bool(len(signs))
+    if len(signs) < MIN_IMAGES or not had[:2].any():
+        few = f"{len(signs)} images of {where} are too few to calibrate on"
+        return Trust(calibrated_on=f"default: {few if had[:2].any() else 'no posteriors'}")
     tails = [TAILS if one else (0.0,) for one in had]
     if quality is None:
-        pair = tuple(UNMASKED_TAIL if one else 0.0 for one in had)
-        how = f"the {UNMASKED_TAIL:.0%} tails of {where}, {len(entropies)} images without masks"
-        return _trust(entropies, pair, how)
+        chosen = tuple(UNMASKED_TAIL if one else 0.0 for one in had)
+        how = f"the {UNMASKED_TAIL:.0%} tails of {where}, {len(signs)} images without masks"
+        return _trust(signs, chosen, how)
     bad = quality <= np.quantile(quality, WORST)
-    pair = max(product(*tails), key=lambda pair: (_merit(entropies, pair, bad), -sum(pair)))
-    caught = int(_flags(entropies, _trust(entropies, pair))[bad].sum())
+    chosen = max(product(*tails), key=lambda tails: (_merit(signs, tails, bad), -sum(tails)))
+    caught = int(_flags(signs, _trust(signs, chosen))[bad].sum())
     how = f"the masks of {where}: flags {caught} of the worst {int(bad.sum())} of {len(bad)} images"
-    return _trust(entropies, pair, how)
+    return _trust(signs, chosen, how)
 
 
-def _merit(entropies: np.ndarray, tails: Sequence[float], bad: np.ndarray) -> float:
+def _merit(signs: np.ndarray, tails: Sequence[float], bad: np.ndarray) -> float:
     """Share of the bad images flagged less share of the others; -1 for none or too many flags."""
-    flagged = _flags(entropies, _trust(entropies, tails))
+    flagged = _flags(signs, _trust(signs, tails))
     if not flagged.any() or flagged.sum() > np.ceil(WORST * len(flagged)) or bad.all():
         return -1.0
     return float(flagged[bad].mean() - flagged[~bad].mean())
 
 
-def _trust(entropies: np.ndarray, tails: Sequence[float], how: str = "") -> Trust:
-    """Limits that leave these shares of the images above on X+ and below on X-."""
-    foreground, background = entropies.T
+def _trust(signs: np.ndarray, tails: Sequence[float], how: str = "") -> Trust:
+    """Limits that leave these shares of the images above on X+, below on X-, below in contrast."""
+    foreground, background, contrast = signs.T
     high = np.quantile(foreground, 1 - tails[0], method="lower") if tails[0] else 1.0
     low = np.quantile(background, tails[1], method="higher") if tails[1] else 0.0
+    faint = np.quantile(contrast, tails[2], method="higher") if tails[2] else 0.0
     return Trust(
-        foreground_entropy_max=float(high), background_entropy_min=float(low), calibrated_on=how
+        foreground_entropy_max=float(high),
+        background_entropy_min=float(low),
+        mask_contrast_min=float(np.clip(faint, 0.0, 1.0)),
+        calibrated_on=how,
     )
 
 
-def _flags(entropies: np.ndarray, trust: Trust) -> np.ndarray:
-    return (entropies[:, 0] > trust.foreground_entropy_max) | (
-        entropies[:, 1] < trust.background_entropy_min
+def _flags(signs: np.ndarray, trust: Trust) -> np.ndarray:
+    return (
+        (signs[:, 0] > trust.foreground_entropy_max)
+        | (signs[:, 1] < trust.background_entropy_min)
+        | (signs[:, 2] < trust.mask_contrast_min)
     )

@@ -105,15 +105,17 @@ def predict_large(
     maps, soft, found = whole.finish(size)
     step = cell_size(size)
     cells = centres(size[0], step), centres(size[1], step)
+    seen = soft.view(*cells)
+    probs, background = found.get("probs"), found.get("background_probs")
     return LargePrediction(
-        probability=soft.view(*cells),
+        probability=seen,
         threshold=predictor.card.threshold.value if threshold is None else threshold,
         classes=tuple(predictor.card.classes),
-        probs=found.get("probs"),
+        probs=probs,
         localizer_probs=found.get("localizer_probs"),
-        background_probs=found.get("background_probs"),
+        background_probs=background,
         class_maps=maps,
-        trust=assess(predictor.card, found.get("probs"), found.get("background_probs")),
+        trust=assess(predictor.card, seen, probs, background),
         post=post if post == NO_POST else in_cells(post, step),
         image=_picture(pyramid, len(cells[0]), len(cells[1])) if keep_image else None,
         soft=soft,

@@ -191,15 +191,17 @@ class Predictor:
         """
         if "mask" not in outputs:
             raise ArtifactError(f"{self.path}: opened without its output mask")
+        probability = images.resize(outputs["mask"][0], *size)
+        probs, background = outputs.get("probs"), outputs.get("background_probs")
         return Prediction(
-            probability=images.resize(outputs["mask"][0], *size),
+            probability=probability,
             threshold=self.card.threshold.value if threshold is None else threshold,
             classes=tuple(self.card.classes),
-            probs=outputs.get("probs"),
+            probs=probs,
             localizer_probs=outputs.get("localizer_probs"),
-            background_probs=outputs.get("background_probs"),
+            background_probs=background,
             class_maps=outputs.get("class_maps"),
-            trust=assess(self.card, outputs.get("probs"), outputs.get("background_probs")),
+            trust=assess(self.card, probability, probs, background),
             post=post,
             image=image,
             task=self.card.task,

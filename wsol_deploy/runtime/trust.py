@@ -1,4 +1,4 @@
-"""Whether an image needs a second look: the classifier's entropy on X+ and on X-."""
+"""Whether an image needs a second look: entropies on X+ and X-, and the mask's own contrast."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from wsol_deploy.card import ModelCard
 
 UNDECIDED = "foreground undecided"
 PRESENT = 0.5  # posterior above which a class of a multi-label model is found
+FAINT = "mask faint: the soft mask hardly tells inside from outside"
 INCOMPLETE = "background still predicts {}: the mask may be incomplete"
 
 
@@ -21,11 +22,13 @@ class TrustReport:
         foreground_entropy: of `probs`, in [0, 1]; low when the foreground decides the class.
         background_entropy: of `background_probs`, in [0, 1]; high when the mask left nothing of
             the class, or of the classes found, outside. None if not computed.
+        mask_contrast: see `contrast`.
         review: why a person should look, or None.
     """
 
     foreground_entropy: float
     background_entropy: float | None
+    mask_contrast: float
     review: str | None
 
 
@@ -42,8 +45,27 @@ def entropy(probs: np.ndarray, task: str = "single-label") -> float:
     return float(_surprise(p).sum() / np.log(len(p))) if len(p) > 1 else 0.0
 
 
+def contrast(probability: np.ndarray, threshold: float) -> float:
+    """How far the soft mask tells inside from outside, in [0, 1].
+
+    Args:
+        probability: float32, any shape, in [0, 1].
+        threshold: inside is above it.
+
+    Returns:
+        its mean inside less its mean outside; 1 where all is inside or all outside.
+    """
+    inside = probability > threshold
+    if inside.all() or not inside.any():
+        return 1.0
+    return float(probability[inside].mean() - probability[~inside].mean())
+
+
 def assess(
-    card: ModelCard, probs: np.ndarray | None, background_probs: np.ndarray | None
+    card: ModelCard,
+    probability: np.ndarray,
+    probs: np.ndarray | None,
+    background_probs: np.ndarray | None,
 ) -> TrustReport | None:
     """Hold a prediction against the card's limits; None without `probs`."""
     if probs is None:
@@ -56,7 +78,10 @@ def assess(
     if low and background_probs is not None:
         seen = np.where(asked_of(probs, card.task), background_probs, -1)
         reasons.append(INCOMPLETE.format(card.classes[int(seen.argmax())]))
-    return TrustReport(inside, outside, "; ".join(reasons) or None)
+    clear = contrast(probability, card.threshold.value)
+    if clear < card.trust.mask_contrast_min:
+        reasons.append(FAINT)
+    return TrustReport(inside, outside, clear, "; ".join(reasons) or None)
 
 
 def entropies(

@@ -26,6 +26,7 @@ def row_section(page: Page) -> dict[str, Any]:
         "boxes": [list(box) for box in prediction.boxes],
         "foreground_entropy": _rounded(trust.foreground_entropy if trust else None),
         "background_entropy": _rounded(trust.background_entropy if trust else None),
+        "mask_contrast": _rounded(trust.mask_contrast if trust else None),
         "review": trust.review if trust else None,
     }
 

@@ -21,7 +21,7 @@ STRINGS = ("image", "label", "review")
 RESULT_COLUMNS = (
     "image", "width", "height", "label", "{probabilities}", "{localizer_probabilities}",
     "foreground_fraction", "components", "boxes", "foreground_entropy", "background_entropy",
-    "review",
+    "mask_contrast", "review",
 )  # fmt: skip
 INSTANCE_COLUMNS = (
     "image", "instance", "label", "area", "centroid_x", "centroid_y", "x", "y", "width", "height",
