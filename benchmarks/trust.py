@@ -3,9 +3,10 @@
     python benchmarks/trust.py MODEL.onnx DATA [--subset test] [--chart risk.png]
 
 Images are put in the order of their suspicion: how far the entropy on X+ is above the card's
-limit, or that on X- below it, whichever is more. Risk at a coverage is the mean of 1 - quality
-over the least suspicious share of the images; quality is the mean of F1+ and F1-, or the box IoU.
-The area under that curve stands beside the best possible order's and a random one's.
+limit, or that on X- or the mask's contrast below it, whichever is most. Risk at a coverage is the
+mean of 1 - quality over the least suspicious share of the images; quality is the mean of F1+ and
+F1-, or the box IoU. The area under that curve stands beside the best possible order's and a random
+one's, and each sign's own rank correlation with quality below.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wsol_deploy.evaluation.run import Predictions, open_model
 from wsol_deploy.evaluation.sections import quality_name
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+SIGNS = ("foreground_entropy", "background_entropy", "mask_contrast")
 
 
 def suspicion(result: ImageResult, limits: Trust) -> float:
@@ -49,6 +51,12 @@ def describe(name: str, group: Sequence[ImageResult]) -> str:
     quality = np.mean([result.quality for result in group])
     wrong = np.mean([result.label_error for result in group])
     return f"{name:12s} {len(group):3d} images  quality {quality:.1%}  error {wrong:.1%}"
+
+
+def agreement(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's rank correlation."""
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def chart(path: Path, curves: dict[str, np.ndarray]) -> None:
@@ -95,8 +103,11 @@ def main() -> None:
     for name, curve in curves.items():
         line = "  ".join(f"{share:.0%} {curve[count - 1]:.3f}" for share, count in shares)
         print(f"risk, {name:12s}  {line}  area {curve.mean():.4f}")
-    ranks = [np.argsort(np.argsort(values)) for values in (score, risk)]
-    print(f"rank correlation of suspicion and risk {np.corrcoef(*ranks)[0, 1]:.3f}")
+    print(f"rank correlation of suspicion and risk {agreement(score, risk):.3f}")
+    for sign in SIGNS:
+        values = [getattr(result, sign) for result in results]
+        if None not in values:
+            print(f"rank correlation of {sign} and quality {agreement(values, -risk):.2f}")
     if given.chart:
         chart(given.chart, curves)
 
