@@ -12,9 +12,9 @@ from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import Localization, MapHead
 from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
-from wsol_deploy.model.pixel_head import PixelHead
+from wsol_deploy.model.pixel_head import REACH, PixelHead
 from wsol_deploy.model.pooling import wildcat
-from wsol_deploy.model.resampling import bilinear, scaled, upsample
+from wsol_deploy.model.resampling import bilinear, scaled, upsample, within
 
 
 class MinMaxNetwork(MapNetwork):
@@ -71,7 +71,11 @@ class MinMaxNetwork(MapNetwork):
     def pixels(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
-        return self.within_border(self.pixel_head(found.fine), size, self.pixel_head.stride)
+        stride, border = self.pixel_head.stride, self.border
+        if not border:
+            return self.pixel_head(found.fine)
+        seen = within(found.fine, size, stride, border, margin=REACH)
+        return within(self.pixel_head(seen), size, stride, REACH * stride)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:

@@ -104,15 +104,18 @@ class MapNetwork(Network, ABC):
         size = (x.shape[2], x.shape[3])
         return self.within_border(self.features(self.bordered(x)), size, self.stride)
 
+    @property
+    def border(self) -> int:
+        """Pixels of reflected border a side that `bordered` lays on; none in training."""
+        return 0 if self.training else self.config.reflect
+
     def bordered(self, x: Tensor) -> Tensor:
         """The image; at inference with its reflected border."""
-        return reflected(x, 0 if self.training else self.config.reflect)
+        return reflected(x, self.border)
 
     def within_border(self, maps: Tensor, size: tuple[int, int], stride: int) -> Tensor:
         """Maps of a bordered image cut back to the image of `size` pixels."""
-        if self.training or not self.config.reflect:
-            return maps
-        return within(maps, size, stride, self.config.reflect)
+        return within(maps, size, stride, self.border) if self.border else maps
 
     @abstractmethod
     def masks(self, found: Localization, size: tuple[int, int]) -> Tensor:

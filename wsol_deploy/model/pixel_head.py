@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from wsol_deploy.model.resampling import upsample
 
 STRIDES = (4, 8)
+REACH = 1  # cells a logit depends on, a side
 MOMENTUM = 0.1
 EPSILON = 1e-5
 
@@ -45,7 +46,7 @@ class PixelHead(nn.Module):
         width = sum(channels[at] for at in self.used)
         self.register_buffer("mean", torch.zeros(1, width, 1, 1))
         self.register_buffer("variance", torch.ones(1, width, 1, 1))
-        self.hidden = nn.Conv2d(width, hidden, kernel_size=3, padding=1)
+        self.hidden = nn.Conv2d(width, hidden, kernel_size=2 * REACH + 1, padding=REACH)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
     @property

@@ -61,7 +61,9 @@ def reflected(x: Tensor, border: int) -> Tensor:
     return x
 
 
-def within(maps: Tensor, size: tuple[int, int], stride: int, border: int) -> Tensor:
+def within(
+    maps: Tensor, size: tuple[int, int], stride: int, border: int, margin: int = 0
+) -> Tensor:
     """The cells of the image itself, of maps of the image with a border.
 
     Args:
@@ -69,9 +71,11 @@ def within(maps: Tensor, size: tuple[int, int], stride: int, border: int) -> Ten
         size: (H, W) of the image without its border.
         stride: of the maps; divides `border`.
         border: pixels a side.
+        margin: cells of the border that stay, a side.
     """
     for dimension, side in zip((2, 3), size, strict=True):
-        maps = maps.narrow(dimension, border // stride, (side + stride - 1) // stride)
+        cells = (side + stride - 1) // stride + 2 * margin
+        maps = maps.narrow(dimension, border // stride - margin, cells)
     return maps
 
 

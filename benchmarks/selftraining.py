@@ -1,0 +1,108 @@
+"""Do masks gain when the pixel head learns again, from the model's own confident masks?
+
+    python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2
+
+In a round the model draws the masks of the training images, each the mean over the image's four
+flips; then its pixel head starts anew and learns from the places where those masks are above
+--sure or below 1 - it. Prints the figures on the test images, in percent, at the threshold fitted
+on the validation masks, before and after each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wsol_deploy import images
+from wsol_deploy.card import ModelCard
+from wsol_deploy.datasets import Dataset, Sample, open_dataset
+from wsol_deploy.evaluation import calibrate, evaluate
+from wsol_deploy.evaluation.run import Predictions, open_model
+from wsol_deploy.model import checkpoint
+from wsol_deploy.model.deploy import VIEWS, DeployedModel
+from wsol_deploy.model.heads import Localization
+from wsol_deploy.model.minmax import MinMaxNetwork
+from wsol_deploy.train.losses import sure_cross_entropy
+
+RATE = 0.01
+FIGURES = ("error", "f1_plus", "f1_minus", "pxap")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """An image as the pixel head sees it, and the mask (1 x m x H x W) that it learns from."""
+
+    found: Localization
+    mask: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.mask.shape[2], self.mask.shape[3]
+
+
+@torch.no_grad()
+def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample) -> Lesson:
+    pixels = images.fit(sample.read_image(), card.input.size)
+    x = DeployedModel(network).normalise(torch.from_numpy(pixels.copy())[None])
+    size = (x.shape[2], x.shape[3])
+    views = [network.masks(network.localize(x.flip(axes)), size).flip(axes) for axes in VIEWS]
+    return Lesson(network.localize(x), torch.stack(views).mean(dim=0))
+
+
+def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float) -> None:
+    """Start the pixel head anew and teach it, an image a step."""
+    head = network.pixel_head
+    head.hidden.reset_parameters()
+    head.logit.reset_parameters()
+    optimizer = torch.optim.AdamW(head.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for at in np.random.default_rng(0).integers(len(lessons), size=steps):
+        one = lessons[at]
+        optimizer.zero_grad()
+        logits = network.pixels(one.found, one.size)
+        sure_cross_entropy(logits, one.mask, sure).mean().backward()
+        optimizer.step()
+        schedule.step()
+
+
+def report(name: str, model: Path, dataset: Dataset) -> None:
+    predictor = open_model(model, "cpu")
+    valid, test = (Predictions(predictor, dataset.subset(s).samples) for s in ("valid", "test"))
+    values = evaluate(test, dataset.classes, calibrate(valid).threshold.value).values
+    cells = " ".join(f"{100 * values[figure]:>8.1f}" for figure in FIGURES)
+    print(f"{name:<10} {cells}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--split", default="auto")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--sure", type=float, default=0.75)
+    asked = parser.parse_args()
+    dataset = open_dataset(asked.data, split=asked.split)
+    network, card = checkpoint.load(asked.checkpoint)
+    print(f"{'':<10} {' '.join(f'{figure:>8}' for figure in FIGURES)}")
+    report("as it is", asked.checkpoint, dataset)
+    with tempfile.TemporaryDirectory() as folder:
+        student = Path(folder) / "student.safetensors"
+        for number in range(1, asked.rounds + 1):
+            samples = dataset.subset("train").samples
+            torch.manual_seed(0)
+            learn(network, [lesson(network, card, s) for s in samples], asked.steps, asked.sure)
+            checkpoint.save(student, network, card)
+            report(f"round {number}", student, dataset)
+
+
+if __name__ == "__main__":
+    main()
