@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from figures import HEAD, line
 from torch import Tensor
 
 from wsol_deploy import images
 from wsol_deploy.card import ModelCard
-from wsol_deploy.datasets import Dataset, Sample, open_dataset
-from wsol_deploy.evaluation import calibrate, evaluate
-from wsol_deploy.evaluation.run import Predictions, open_model
+from wsol_deploy.datasets import open_dataset
+from wsol_deploy.datasets.base import Sample
 from wsol_deploy.model import checkpoint
 from wsol_deploy.model.deploy import VIEWS, DeployedModel
 from wsol_deploy.model.heads import Localization
@@ -31,7 +31,6 @@ from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train.losses import sure_cross_entropy
 
 RATE = 0.01
-FIGURES = ("error", "f1_plus", "f1_minus", "pxap")
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,6 @@ def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float
         schedule.step()
 
 
-def report(name: str, model: Path, dataset: Dataset) -> None:
-    predictor = open_model(model, "cpu")
-    valid, test = (Predictions(predictor, dataset.subset(s).samples) for s in ("valid", "test"))
-    values = evaluate(test, dataset.classes, calibrate(valid).threshold.value).values
-    cells = " ".join(f"{100 * values[figure]:>8.1f}" for figure in FIGURES)
-    print(f"{name:<10} {cells}", flush=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,8 +83,8 @@ def main() -> None:
     asked = parser.parse_args()
     dataset = open_dataset(asked.data, split=asked.split)
     network, card = checkpoint.load(asked.checkpoint)
-    print(f"{'':<10} {' '.join(f'{figure:>8}' for figure in FIGURES)}")
-    report("as it is", asked.checkpoint, dataset)
+    print(HEAD)
+    print(line("as it is", asked.checkpoint, dataset), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         student = Path(folder) / "student.safetensors"
         for number in range(1, asked.rounds + 1):
@@ -101,7 +92,7 @@ def main() -> None:
             torch.manual_seed(0)
             learn(network, [lesson(network, card, s) for s in samples], asked.steps, asked.sure)
             checkpoint.save(student, network, card)
-            report(f"round {number}", student, dataset)
+            print(line(f"round {number}", student, dataset), flush=True)
 
 
 if __name__ == "__main__":

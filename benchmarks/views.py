@@ -4,8 +4,8 @@
 
 The same model sees each image as it is, mirrored, in all four flips, and at several scales; the
 masks are turned back and averaged, and so are the posteriors. Each way has its own threshold,
-fitted on the validation masks. Prints the error, F1+ and F1- on the test images and the time an
-image, times that of one view.
+fitted on the validation masks. Prints the figures on the test images, in percent, and the seconds
+that validation and test took.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from figures import HEAD, line
 
 from wsol_deploy.datasets import open_dataset
-from wsol_deploy.evaluation import calibrate, evaluate
-from wsol_deploy.evaluation.run import Predictions, open_model
+from wsol_deploy.evaluation.run import open_model
 from wsol_deploy.runtime.predictor import Predictor
 
 
@@ -94,20 +94,11 @@ def main() -> None:
     asked = parser.parse_args()
     dataset = open_dataset(asked.data, split=asked.split)
     model = open_model(asked.model, asked.device)
-    print(f"{'views':<26} {'error %':>8} {'F1+ %':>7} {'F1- %':>7} {'PxAP %':>7} {'time':>6}")
-    first = None
+    print(f"{HEAD} {'s':>6}")
     for name, views in WAYS.items():
-        predictor = Predictor(asked.model, model.card, Views(model, views))
-        valid = Predictions(predictor, dataset.subset("valid").samples)
-        threshold = calibrate(valid).threshold.value
         started = time.perf_counter()
-        test = Predictions(predictor, dataset.subset("test").samples)
-        values = evaluate(test, dataset.classes, threshold).values
-        seconds = time.perf_counter() - started
-        first = first or seconds
-        cells = " ".join(f"{100 * values[key]:>7.1f}" for key in ("f1_plus", "f1_minus", "pxap"))
-        error, times = 100 * values["error"], seconds / first
-        print(f"{name:<26} {error:>8.1f} {cells} {times:>6.1f}", flush=True)
+        figures = line(name, Predictor(asked.model, model.card, Views(model, views)), dataset)
+        print(f"{figures} {time.perf_counter() - started:>6.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from wsol_deploy.errors import UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
+from wsol_deploy.model.resampling import smoothed  # noqa: E402
 from wsol_deploy.train.losses import sure_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
+from wsol_deploy.train.recipe_file import load_recipe  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
 
 
@@ -104,3 +107,42 @@ def test_the_deepest_maps_are_never_read():
     dilated = PixelHead((64, 128, 256, 512), (4, 8, 8, 8), 8)
     assert dilated.strides == (4, 8) and dilated.hidden.in_channels == 64 + 128
     assert PixelHead((24, 320), (4, 8), 8).hidden.in_channels == 24
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 83)])
+def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
+    net = network(reflect=16).eval()
+    with torch.inference_mode():
+        found = net.localize(torch.randn(1, 3, *size))
+        whole = net.pixel_head(found.fine)
+        cells = [-(-side // 4) for side in size]
+        expected = whole[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+        assert torch.allclose(net.pixels(found, size), expected, atol=1e-5)
+
+
+def test_smoothed_is_the_mean_over_the_cells_that_are_there():
+    maps = torch.arange(9.0).view(1, 1, 3, 3)
+    expected = [[2, 2.5, 3], [3.5, 4, 4.5], [5, 5.5, 6]]
+    assert smoothed(maps, 3)[0, 0].tolist() == expected
+    assert torch.equal(smoothed(maps, 1), maps)
+
+
+def test_logits_are_smoothed_at_inference_alone():
+    rough, smooth = network(), network(smooth=5)
+    x = torch.randn(2, 3, 64, 64)
+    for net in (rough, smooth):
+        net.freeze_batch_norm()
+        net.train()
+    assert torch.equal(
+        rough.mask(rough.localize(x), (64, 64)), smooth.mask(smooth.localize(x), (64, 64))
+    )
+    rough.eval(), smooth.eval()
+    before, after = (net.infer(x, ("mask",))["mask"] for net in (rough, smooth))
+    steps = [(mask[:, :, :, 1:] - mask[:, :, :, :-1]).abs().mean() for mask in (before, after)]
+    assert steps[1] < 0.7 * steps[0]
+    assert torch.allclose(before.mean(), after.mean(), atol=0.05)
+
+
+def test_an_even_number_of_cells_is_refused():
+    with pytest.raises(UsageError, match=r"model.smooth: give an odd number \(got 4\)"):
+        load_recipe("quickstart", ["model.smooth=4"])

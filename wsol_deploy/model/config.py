@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Method = Literal[
     "minmax",
@@ -51,6 +51,8 @@ class ModelConfig(BaseModel):
         contrast: class maps less their mean over classes, so that what all classes share is 0.
         pixel_head: channels of the head that redraws the mask from the finest features
             (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
+        smooth: at inference its logits are the mean over so many of its cells a side, an odd
+            number; 1 leaves them as they are.
         classifier_scale: the classifier sees the masked image at this scale.
     """
 
@@ -80,3 +82,11 @@ class ModelConfig(BaseModel):
     flips: Literal[1, 2, 4] = 1
     rescale: Literal["image", "running"] = "image"
     pixel_head: int = Field(default=0, ge=0)
+    smooth: int = Field(default=1, ge=1, le=31)
+
+    @field_validator("smooth")
+    @classmethod
+    def _odd(cls, smooth: int) -> int:
+        if smooth % 2 == 0:
+            raise ValueError("give an odd number")
+        return smooth

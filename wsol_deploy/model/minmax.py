@@ -14,7 +14,7 @@ from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
 from wsol_deploy.model.pixel_head import REACH, PixelHead
 from wsol_deploy.model.pooling import wildcat
-from wsol_deploy.model.resampling import bilinear, scaled, upsample, within
+from wsol_deploy.model.resampling import bilinear, scaled, smoothed, upsample, within
 
 
 class MinMaxNetwork(MapNetwork):
@@ -60,7 +60,10 @@ class MinMaxNetwork(MapNetwork):
         """N x m x H x W in [0, 1]; the pixel head's where there is one."""
         if self.pixel_head is None:
             return self.evidence(found, size)
-        fine = upsample(self.pixels(found, size), size, self.pixel_head.stride).sigmoid()
+        logits = self.pixels(found, size)
+        if self.config.smooth > 1 and not self.training:
+            logits = smoothed(logits, self.config.smooth)
+        fine = upsample(logits, size, self.pixel_head.stride).sigmoid()
         return self.if_shown(fine, found)
 
     def evidence(self, found: Localization, size: tuple[int, int]) -> Tensor:

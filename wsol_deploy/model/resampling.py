@@ -47,6 +47,16 @@ def upsample(x: Tensor, size: tuple[int, int], stride: float) -> Tensor:
     return _tent(x.shape[2], size[0], stride, x) @ x @ _tent(x.shape[3], size[1], stride, x).T
 
 
+def smoothed(maps: Tensor, cells: int) -> Tensor:
+    """The mean over the square of so many cells a side about each; at the borders of those there.
+
+    Args:
+        maps: N x C x h x w.
+        cells: odd.
+    """
+    return F.avg_pool2d(maps, cells, stride=1, padding=cells // 2, count_include_pad=False)
+
+
 def reflected(x: Tensor, border: int) -> Tensor:
     """The image with reflected borders, laid on in steps so that small images can have them.
 
