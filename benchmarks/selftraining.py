@@ -22,8 +22,8 @@ from torch import Tensor
 
 from wsol_deploy import images
 from wsol_deploy.card import ModelCard
-from wsol_deploy.datasets import open_dataset
 from wsol_deploy.datasets.base import Sample
+from wsol_deploy.evaluation.held_out import select
 from wsol_deploy.model import checkpoint
 from wsol_deploy.model.deploy import VIEWS, DeployedModel
 from wsol_deploy.model.heads import Localization
@@ -76,23 +76,21 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--split", default="auto")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--sure", type=float, default=0.75)
     asked = parser.parse_args()
-    dataset = open_dataset(asked.data, split=asked.split)
     network, card = checkpoint.load(asked.checkpoint)
+    samples = select(asked.data, card, subset="train").dataset.samples
     print(HEAD)
-    print(line("as it is", asked.checkpoint, dataset), flush=True)
+    print(line("as it is", asked.checkpoint, asked.data), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         student = Path(folder) / "student.safetensors"
         for number in range(1, asked.rounds + 1):
-            samples = dataset.subset("train").samples
             torch.manual_seed(0)
             learn(network, [lesson(network, card, s) for s in samples], asked.steps, asked.sure)
             checkpoint.save(student, network, card)
-            print(line(f"round {number}", student, dataset), flush=True)
+            print(line(f"round {number}", student, asked.data), flush=True)
 
 
 if __name__ == "__main__":

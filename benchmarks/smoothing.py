@@ -14,7 +14,6 @@ from pathlib import Path
 
 from figures import HEAD, line
 
-from wsol_deploy.datasets import open_dataset
 from wsol_deploy.model import checkpoint
 
 
@@ -24,10 +23,8 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--split", default="auto")
     parser.add_argument("--cells", type=int, nargs="+", default=[1, 3, 5, 7, 9])
     asked = parser.parse_args()
-    dataset = open_dataset(asked.data, split=asked.split)
     network, card = checkpoint.load(asked.checkpoint)
     print(HEAD)
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +32,7 @@ def main() -> None:
         for cells in asked.cells:
             model = card.model | {"smooth": cells}
             checkpoint.save(smooth, network, card.model_copy(update={"model": model}))
-            print(line(f"{cells} cells", smooth, dataset), flush=True)
+            print(line(f"{cells} cells", smooth, asked.data), flush=True)
 
 
 if __name__ == "__main__":

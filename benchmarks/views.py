@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from figures import HEAD, line
 
-from wsol_deploy.datasets import open_dataset
 from wsol_deploy.evaluation.run import open_model
 from wsol_deploy.runtime.predictor import Predictor
 
@@ -89,15 +88,13 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--split", default="auto")
     parser.add_argument("--device", default="cpu")
     asked = parser.parse_args()
-    dataset = open_dataset(asked.data, split=asked.split)
     model = open_model(asked.model, asked.device)
     print(f"{HEAD} {'s':>6}")
     for name, views in WAYS.items():
         started = time.perf_counter()
-        figures = line(name, Predictor(asked.model, model.card, Views(model, views)), dataset)
+        figures = line(name, Predictor(asked.model, model.card, Views(model, views)), asked.data)
         print(f"{figures} {time.perf_counter() - started:>6.0f}", flush=True)
 
 
