@@ -3,9 +3,10 @@
     python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2
 
 In a round the model draws the masks of the training images, each the mean over the image's four
-flips; then its pixel head starts anew and learns from the places where those masks are above
---sure or below 1 - it. Prints the figures on the test images, in percent, at the threshold fitted
-on the validation masks, before and after each round.
+flips, and moves their logits so that the card's threshold is at 0.5; then its pixel head starts
+anew and learns from the places where those masks are above --sure or below 1 - it. Prints the
+figures on the test images, in percent, at the threshold fitted on the validation masks, before and
+after each round. The classifier does not learn again.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample) -> Lesson:
     x = DeployedModel(network).normalise(torch.from_numpy(pixels.copy())[None])
     size = (x.shape[2], x.shape[3])
     views = [network.masks(network.localize(x.flip(axes)), size).flip(axes) for axes in VIEWS]
-    return Lesson(network.localize(x), torch.stack(views).mean(dim=0))
+    mask = torch.stack(views).mean(dim=0)
+    threshold = torch.tensor(card.threshold.value)
+    centred = (mask.logit(eps=1e-6) - threshold.logit()).sigmoid()
+    return Lesson(network.localize(x), centred)
 
 
 def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float) -> None:
