@@ -78,7 +78,7 @@ def test_it_finds_the_half_of_an_object_that_class_maps_were_not_sure_of():
     optimizer = torch.optim.Adam(net.pixel_head.parameters(), 0.02)
     for _ in range(20):
         optimizer.zero_grad()
-        sure_cross_entropy(net.pixels(net.localize(x), (64, 64)), hint, 0.75).mean().backward()
+        sure_cross_entropy(net.pixels(net.localize(x)), hint, 0.75).mean().backward()
         optimizer.step()
     mask = net.mask(net.localize(x), (64, 64)) > 0.5
     assert mask[:, :, 20:44, 32:44].float().mean() > 0.9
@@ -113,11 +113,14 @@ def test_the_deepest_maps_are_never_read():
 def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
     net = network(reflect=16).eval()
     with torch.inference_mode():
-        found = net.localize(torch.randn(1, 3, *size))
-        whole = net.pixel_head(found.fine)
+        net.pixel_head.mean.normal_()
+        net.pixel_head.variance.uniform_(0.5, 2)
+        x = torch.randn(1, 3, *size)
+        bordered = net.bordered(x)
+        fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
         cells = [-(-side // 4) for side in size]
-        expected = whole[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
-        assert torch.allclose(net.pixels(found, size), expected, atol=1e-5)
+        expected = net.pixel_head(fine)[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+        assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
 
 
 def test_smoothed_is_the_mean_over_the_cells_that_are_there():

@@ -85,4 +85,4 @@ def pixel_loss(
         sure: see `losses.sure_cross_entropy`.
     """
     evidence = network.evidence(found, size)
-    return sure_cross_entropy(network.pixels(found, size), evidence, sure).mean()
+    return sure_cross_entropy(network.pixels(found), evidence, sure).mean()

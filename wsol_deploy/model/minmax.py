@@ -12,9 +12,9 @@ from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.heads import Localization, MapHead
 from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
-from wsol_deploy.model.pixel_head import REACH, PixelHead
+from wsol_deploy.model.pixel_head import PixelHead
 from wsol_deploy.model.pooling import wildcat
-from wsol_deploy.model.resampling import bilinear, scaled, smoothed, upsample, within
+from wsol_deploy.model.resampling import bilinear, scaled, smoothed, upsample
 
 
 class MinMaxNetwork(MapNetwork):
@@ -50,7 +50,9 @@ class MinMaxNetwork(MapNetwork):
         size = (x.shape[2], x.shape[3])
         maps = self.backbone(self.bordered(x))
         found = self.localizer(self.within_border(self.joined(maps), size, self.stride))
-        return found if self.pixel_head is None else found._replace(fine=self.pixel_head.read(maps))
+        if self.pixel_head is None:
+            return found
+        return found._replace(fine=self.pixel_head.read(maps, size, self.border))
 
     def class_maps(self, x: Tensor) -> Tensor:
         """A alone: N x c x h' x w'."""
@@ -60,7 +62,7 @@ class MinMaxNetwork(MapNetwork):
         """N x m x H x W in [0, 1]; the pixel head's where there is one."""
         if self.pixel_head is None:
             return self.evidence(found, size)
-        logits = self.pixels(found, size)
+        logits = self.pixels(found)
         if self.config.smooth > 1 and not self.training:
             logits = smoothed(logits, self.config.smooth)
         fine = upsample(logits, size, self.pixel_head.stride).sigmoid()
@@ -71,14 +73,10 @@ class MinMaxNetwork(MapNetwork):
         t = self.lay_rescaled(self.regions(found), size)
         return self.if_shown(soft_mask(t, self.config.omega, self.config.sigma_prime), found)
 
-    def pixels(self, found: Localization, size: tuple[int, int]) -> Tensor:
+    def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
-        stride, border = self.pixel_head.stride, self.border
-        if not border:
-            return self.pixel_head(found.fine)
-        seen = within(found.fine, size, stride, border, margin=REACH)
-        return within(self.pixel_head(seen), size, stride, REACH * stride)
+        return self.pixel_head.inner(found.fine) if self.border else self.pixel_head(found.fine)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:

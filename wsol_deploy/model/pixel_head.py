@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsol_deploy.model.resampling import upsample
+from wsol_deploy.model.resampling import upsample, within
 
 STRIDES = (4, 8)
 REACH = 1  # cells a logit depends on, a side
@@ -54,16 +54,37 @@ class PixelHead(nn.Module):
         """Pixels from one cell of the logits to the next."""
         return self.strides[0]
 
-    def read(self, maps: Sequence[Tensor]) -> Tensor:
-        """The features it reads of the backbone's maps (shallow first), N x k x h x w, detached."""
+    def read(self, maps: Sequence[Tensor], size: tuple[int, int], border: int) -> Tensor:
+        """The features it reads of the backbone's maps, N x k x h x w, detached.
+
+        Args:
+            maps: shallow first, of images with a border.
+            size: (H, W) of the images without it.
+            border: pixels a side; of its cells those that `inner` needs are read.
+        """
         finest, *coarser = (maps[at].detach() for at in self.used)
-        size = (finest.shape[2], finest.shape[3])
+        start = 0
+        if border:
+            start = border // self.stride - REACH
+            finest = within(finest, size, self.stride, border, margin=REACH)
+        cells = (finest.shape[2], finest.shape[3])
         pairs = zip(coarser, self.strides[1:], strict=True)
-        return torch.cat([finest, *(upsample(m, size, s / self.stride) for m, s in pairs)], dim=1)
+        wider = [upsample(m, cells, s / self.stride, start) for m, s in pairs]
+        return torch.cat([finest, *wider], dim=1)
 
     def forward(self, fine: Tensor) -> Tensor:
         """Logits, N x m x h x w at `stride`, of the features that `read` gives."""
         return self.logit(self.hidden(self._standard(fine)).relu())
+
+    def inner(self, fine: Tensor) -> Tensor:
+        """Logits of all cells but the outermost `REACH`, by the running mean and variance.
+
+        These then go into the convolution, which with zeros laid around it could not be: one pass
+        over the features less.
+        """
+        weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
+        bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
+        return self.logit(F.conv2d(fine, weight, bias).relu())
 
     @torch.no_grad()
     def follow(self, fine: Tensor) -> None:

@@ -29,7 +29,7 @@ def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-def upsample(x: Tensor, size: tuple[int, int], stride: float) -> Tensor:
+def upsample(x: Tensor, size: tuple[int, int], stride: float, start: int = 0) -> Tensor:
     """Bilinear upsampling that keeps maps on their image.
 
     Padded convolutions centre cell i on pixel i * stride; aligning corners instead moves the
@@ -40,11 +40,16 @@ def upsample(x: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         x: N x C x h x w.
         size: (H, W) wanted.
         stride: pixels of the result from one cell to the next.
+        start: the first pixel wanted, of rows and of columns; the first cell is at pixel 0.
 
     Returns:
         N x C x H x W.
     """
-    return _tent(x.shape[2], size[0], stride, x) @ x @ _tent(x.shape[3], size[1], stride, x).T
+    rows, columns = (
+        _tent(cells, pixels, stride, start, x)
+        for cells, pixels in zip(x.shape[2:], size, strict=True)
+    )
+    return rows @ x @ columns.T
 
 
 def smoothed(maps: Tensor, cells: int) -> Tensor:
@@ -89,9 +94,9 @@ def within(
     return maps
 
 
-def _tent(source: int, target: int, stride: float, like: Tensor) -> Tensor:
+def _tent(source: int, target: int, stride: float, start: int, like: Tensor) -> Tensor:
     cells = torch.arange(source, device=like.device, dtype=torch.float32)
-    pixels = torch.arange(target, device=like.device, dtype=torch.float32)
+    pixels = start + torch.arange(target, device=like.device, dtype=torch.float32)
     position = torch.minimum(pixels / stride, cells[-1])
     return (1 - (position[:, None] - cells[None, :]).abs()).clamp(min=0).to(like.dtype)
 
