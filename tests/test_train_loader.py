@@ -15,7 +15,7 @@ from training import tiny_dataset, write_images
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.datasets import open_dataset
 from wsol_deploy.errors import DataError
-from wsol_deploy.train.augment import augment, reflect
+from wsol_deploy.train.augment import DYES, augment, reflect
 from wsol_deploy.train.loader import Images, Share, TrainLoader, whole_images
 from wsol_deploy.train.recipe import DataRecipe
 
@@ -90,7 +90,7 @@ def test_flips_and_turns(picture, option, outcomes):
     assert {one.numpy().tobytes() for one in drawn(square, **{option: True})} == expected
 
 
-@pytest.mark.parametrize("option", ["brightness", "contrast", "saturation", "hue"])
+@pytest.mark.parametrize("option", ["brightness", "contrast", "saturation", "hue", "stain"])
 def test_each_jitter_changes_colours_only(picture, option):
     smooth = cv2.GaussianBlur(picture[:32, :32], (0, 0), 3)
     plain = drawn(smooth, 1)[0].float()
@@ -101,6 +101,21 @@ def test_each_jitter_changes_colours_only(picture, option):
     for one in varied:
         together = torch.stack([one.mean(0).flatten(), plain.mean(0).flatten()])
         assert torch.corrcoef(together)[0, 1] > 0.8
+
+
+def test_stain_multiplies_each_dyes_optical_density():
+    eosin = 256 * np.exp(-0.9 * DYES[1].numpy()) - 1
+    picture = np.broadcast_to(eosin.round().astype(np.uint8), (32, 32, 3))
+    factors = set()
+    for patch in drawn(picture, 20, stain=0.3):
+        density = -np.log((patch[:, 0, 0].double().numpy() + 1) / 256)
+        factor = density[1] / (0.9 * DYES[1, 1].item())
+        assert 0.68 < factor < 1.32
+        assert density == pytest.approx(factor * 0.9 * DYES[1].numpy(), abs=0.03)
+        factors.add(round(factor, 2))
+    assert len(factors) > 10
+    white = np.full((32, 32, 3), 255, np.uint8)
+    assert all((patch == 255).all() for patch in drawn(white, 5, stain=0.3))
 
 
 def collect(loader, epoch, start=0):
@@ -121,8 +136,8 @@ def same(one, other):
     )  # fmt: skip
 
 
-def loader(samples, *, workers=0, limit=None, share=Share(), seed=3, accumulate=1):
-    recipe = VARIED.model_copy(update={"workers": workers})
+def loader(samples, *, workers=0, limit=None, share=Share(), seed=3, accumulate=1, crops=1):
+    recipe = VARIED.model_copy(update={"workers": workers, "crops": crops})
     images = Images(samples, SizePolicy(), limit)
     return TrainLoader(images, recipe, 5, accumulate, seed, share)
 
@@ -165,6 +180,19 @@ def test_accumulation_makes_longer_updates_of_the_same_images(samples):
     ]
     single = collect(loader(samples), 0)
     assert same([(5, [b]) for _, bs in found[:1] for b in bs], single[:2])
+
+
+def test_several_crops_of_an_image_follow_each_other(samples):
+    found = collect(loader(samples, crops=3), 0)
+    parts = [batch for _, batches in found for batch in batches]
+    numbers = [i for _, _, indices in parts for i in indices]
+    order = [i for _, bs in collect(loader(samples), 0) for _, _, indices in bs for i in indices]
+    assert numbers == [i for i in order for _ in range(3)]
+    pixels = torch.cat([x for x, _, _ in parts])
+    assert len({one.numpy().tobytes() for one in pixels}) == len(numbers) == 36
+    once = torch.cat([x for _, bs in collect(loader(samples), 0) for x, _, _ in bs])
+    assert torch.equal(pixels[::3], once)
+    assert same(collect(loader(samples, crops=3), 0, start=2), found[2:])
 
 
 @pytest.mark.parametrize("size", [2, 5])

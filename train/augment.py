@@ -12,9 +12,12 @@ from torchvision.transforms.v2 import functional as F
 
 from wsol_deploy.train.recipe import DataRecipe
 
+# Optical density in red, green and blue of haematoxylin, eosin and DAB (Ruifrok and Johnston 2001).
+DYES = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
+
 
 def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> Tensor:
-    """Crop, flip, turn and jitter.
+    """Crop, flip, turn, stain and jitter.
 
     Args:
         image: uint8, H x W x 3, any H and W; planes after the third, masks, only change place.
@@ -36,7 +39,8 @@ def augment(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> 
     if recipe.rotate:
         patch = np.rot90(patch, int(rng.integers(4)))
     tensor = torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
-    return torch.cat([_jitter(tensor[:3], recipe, rng), tensor[3:]])
+    coloured = _jitter(_stain(tensor[:3], recipe, rng), recipe, rng)
+    return torch.cat([coloured, tensor[3:]])
 
 
 def _affine(image: np.ndarray, recipe: DataRecipe, rng: np.random.Generator) -> np.ndarray:
@@ -68,6 +72,17 @@ def reflect(index: np.ndarray, side: int) -> np.ndarray:
     period = max(2 * (side - 1), 1)
     index = index % period
     return np.where(index < side, index, period - index)
+
+
+def _stain(image: Tensor, recipe: DataRecipe, rng: np.random.Generator) -> Tensor:
+    """More or less of each dye (Tellez et al. 2018); bare glass stays as it is."""
+    if not recipe.stain:
+        return image
+    factors = torch.from_numpy(rng.uniform(1 - recipe.stain, 1 + recipe.stain, size=3)).float()
+    change = torch.linalg.solve(DYES, factors[:, None] * DYES)
+    density = -((image.flatten(1).float() + 1) / 256).log()
+    stained = 256 * (-change.T @ density).exp() - 1
+    return stained.round().clamp(0, 255).to(torch.uint8).view_as(image)
 
 
 def _jitter(image: Tensor, recipe: DataRecipe, rng: np.random.Generator) -> Tensor:

@@ -120,10 +120,11 @@ class Images:
 class TrainLoader:
     """Updates of an epoch, each a list of batches.
 
-    The order of an epoch depends on (seed, epoch), the variant of an image on
-    (seed, epoch, image): not on the threads, the other images, or where a run was resumed. The
-    last update keeps what is left. Several processes take equal parts of every update; what does
-    not divide at the end of an epoch, fewer images than processes, is left out of it.
+    The order of an epoch depends on (seed, epoch), the variants of an image on
+    (seed, epoch, image): not on the threads, the other images, or where a run was resumed. Several
+    variants of an image follow each other. The last update keeps what is left. Several processes
+    take equal parts of every update; what does not divide at the end of an epoch, fewer variants
+    than processes, is left out of it.
 
     Args:
         images: of the training.
@@ -153,7 +154,8 @@ class TrainLoader:
 
     @property
     def _used(self) -> int:
-        return len(self._images) // self._share.size * self._share.size
+        variants = len(self._images) * self._recipe.crops
+        return variants // self._share.size * self._share.size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
         """The updates of an epoch from number `start` on: images of all processes, and batches.
@@ -162,14 +164,16 @@ class TrainLoader:
             DataError: an image cannot be read.
         """
         rng = np.random.default_rng([self._seed, epoch])
-        order = rng.permutation(len(self._images))[: self._used]
+        crops = self._recipe.crops
+        first = crops * rng.permutation(len(self._images))
+        order = (first[:, None] + np.arange(crops)).ravel()[: self._used]
         updates = [
-            order[first : first + self._update_size]
-            for first in range(start * self._update_size, len(order), self._update_size)
+            order[at : at + self._update_size]
+            for at in range(start * self._update_size, len(order), self._update_size)
         ]
         plans = [self._batches(update) for update in updates]
         stream = ahead(
-            lambda index: self._variant(epoch, index),
+            lambda number: self._variant(epoch, number),
             [batch for plan in plans for batch in plan],
             self._recipe.readers,
         )
@@ -180,11 +184,13 @@ class TrainLoader:
         own = update[self._share.rank :: self._share.size].tolist()
         return [own[at : at + self._batch_size] for at in range(0, len(own), self._batch_size)]
 
-    def _variant(self, epoch: int, index: int) -> Tensor:
-        rng = np.random.default_rng([self._seed, epoch, index])
+    def _variant(self, epoch: int, number: int) -> Tensor:
+        index, variant = divmod(number, self._recipe.crops)
+        rng = np.random.default_rng([self._seed, epoch, index, variant])
         return augment(self._images.planes(index), self._recipe, rng)
 
-    def _collect(self, indices: list[int], variants: list[Tensor]) -> Batch:
+    def _collect(self, numbers: list[int], variants: list[Tensor]) -> Batch:
+        indices = [number // self._recipe.crops for number in numbers]
         return _batch(self._images, indices, torch.stack(variants))
 
 

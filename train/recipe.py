@@ -100,6 +100,9 @@ class DataRecipe(Part):
         zoom: scaled by a factor drawn from [low, high], the frame staying as it is.
         brightness, contrast, saturation: factors drawn from [1 - value, 1 + value].
         hue: shift drawn from [-value, value], in turns of the colour circle.
+        stain: amounts of haematoxylin, eosin and what is left over, times factors drawn from
+            [1 - value, 1 + value] each.
+        crops: so many variants of an image an epoch, one after the other.
         workers: threads that read and augment ahead; 0 does it between the steps, None takes the
             cores that the steps leave over, at most 8.
     """
@@ -121,6 +124,8 @@ class DataRecipe(Part):
     contrast: float = Field(default=0.0, ge=0)
     saturation: float = Field(default=0.0, ge=0)
     hue: float = Field(default=0.0, ge=0, le=0.5)
+    stain: float = Field(default=0.0, ge=0, lt=1)
+    crops: int = Field(default=1, ge=1)
     workers: int | None = Field(default=None, ge=0)
 
     @property
