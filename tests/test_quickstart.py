@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from PIL import Image
 
+from wsol_deploy.cli.quickstart import _stopped
 from wsol_deploy.datasets.synthetic import generate
 
 
@@ -45,6 +46,21 @@ def test_quickstart_goes_all_the_way_on_a_folder_of_ones_own(tmp_path):
     shown = wsol("info", out / "run", cwd=tmp_path)
     assert shown.returncode == 0
     assert "benign, malignant" in shown.stdout and "measured" in shown.stdout
+    check_it_goes_on_where_it_was_stopped(out, data)
+
+
+def check_it_goes_on_where_it_was_stopped(out, data):
+    run, sheet = out / "run", out / "contact-sheet.png"
+
+    def goes_on(epochs=1, seed=0):
+        return _stopped(run, data, epochs, seed, sheet)
+
+    assert not goes_on()  # it came to its end
+    sheet.unlink()
+    assert goes_on()
+    assert not goes_on(epochs=2) and not goes_on(seed=1)
+    next((data / "train").rglob("*.png")).unlink()
+    assert not goes_on()
 
 
 def test_quickstart_on_an_empty_folder_is_one_line(tmp_path):

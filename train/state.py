@@ -70,15 +70,8 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
     Raises:
         ArtifactError: damaged, of another version, of another network, or of other data.
     """
-    from safetensors import safe_open
-
     path = folder / FILE
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            document = json.loads((file.metadata() or {})[KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
+    document, tensors = _read(path)
     if document["version"] != VERSION:
         raise ArtifactError(f"{path}: written by another version of wsol-deploy; train again")
     if document["data_sha256"] != data_sha256:
@@ -92,6 +85,28 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
     return _position(document["position"])
+
+
+def data_of(folder: Path) -> str | None:
+    """The fingerprint of the data of a run that can be gone on with; None if it cannot."""
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        document, _ = _read(folder / FILE)
+    except ArtifactError:
+        return None
+    return document["data_sha256"] if document["version"] == VERSION else None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            document = json.loads((file.metadata() or {})[KEY])
+            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
 
 
 def _restore(updater: Updater, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:

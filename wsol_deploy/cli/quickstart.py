@@ -34,15 +34,20 @@ def quickstart(
 ) -> None:
     """Train, export, evaluate and predict in one go, on built-in images or your own.
 
+    Stopped and given again, it goes on where it was.
+
     Example: wsol quickstart --data photos/
     """
     started = time.perf_counter()
     run, masks, sheet = output / "run", output / "masks", output / "contact-sheet.png"
     folder = data or _built_in(output / "data", seed, quiet)
-    more = ["--epochs", epochs] if epochs else []
     said = [QUIET] if quiet else []
-    first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
-    _step("train", folder, *first, *more, *said)
+    if _stopped(run, folder, epochs, seed, sheet):
+        _step("train", folder, "--resume", "-o", run, *said)
+    else:
+        more = ["--epochs", epochs] if epochs else []
+        first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
+        _step("train", folder, *first, *more, *said)
     _step("export", "-m", run, "--format", "onnx", "--format", "torchscript", "--overwrite", *said)
     model = run / "export" / "model.onnx"
     report = output / "report.html"
@@ -78,6 +83,29 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
             root, seed=seed, size=SIZE, train=TRAIN, valid=VALID, test=TEST,
             workers=cores(), advance=lambda: bar.advance(task),
         ).root  # fmt: skip
+
+
+def _stopped(run: Path, data: Path, epochs: int | None, seed: int, last: Path) -> bool:
+    """Whether the run is of this recipe and data, and what is made last was not made from it."""
+    try:
+        from wsol_deploy.train import folders, state
+    except ImportError:
+        return False
+    from wsol_deploy.cli.train import open_for
+
+    fingerprint = state.data_of(run)
+    if fingerprint is None or _newer(last, run / state.FILE):
+        return False
+    flags = {"optim.epochs": epochs, "training.seed": seed}
+    wanted = folders.chosen_recipe("quickstart", [], flags)
+    dataset = open_for(wanted, data)
+    wanted = folders.for_labels(wanted, several=dataset.multi_label)
+    same = folders.load_recipe(run / folders.RECIPE) == wanted
+    return same and dataset.fingerprint().sha256 == fingerprint
+
+
+def _newer(one: Path, other: Path) -> bool:
+    return one.is_file() and one.stat().st_mtime_ns > other.stat().st_mtime_ns
 
 
 def _held_out(data: Path, model: Path) -> list[Path]:

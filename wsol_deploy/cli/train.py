@@ -100,7 +100,7 @@ def train(
         else:
             chosen = folders.chosen_recipe(recipe, set_ or [], flags)
             folder = Path(world.agree(str(output or folders.new(chosen, data))))
-        dataset = _open(data, chosen)
+        dataset = open_for(chosen, data)
         chosen = folders.for_labels(chosen, several=dataset.multi_label)
         if world.leads:
             hold.enter_context(folders.prepared(folder, chosen, resume=resume, overwrite=overwrite))
@@ -114,7 +114,8 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _open(data: Path, recipe: Recipe) -> Dataset:
+def open_for(recipe: Recipe, data: Path) -> Dataset:
+    """The data set, split as the recipe says. Raises DataError."""
     from wsol_deploy.datasets import open_dataset
     from wsol_deploy.train.finish import check_masks
 
