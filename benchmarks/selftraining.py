@@ -41,10 +41,6 @@ class Lesson:
     found: Localization
     mask: Tensor
 
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.mask.shape[2], self.mask.shape[3]
-
 
 @torch.no_grad()
 def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample) -> Lesson:
@@ -68,7 +64,7 @@ def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float
     for at in np.random.default_rng(0).integers(len(lessons), size=steps):
         one = lessons[at]
         optimizer.zero_grad()
-        logits = network.pixels(one.found, one.size)
+        logits = network.pixels(one.found)
         sure_cross_entropy(logits, one.mask, sure).mean().backward()
         optimizer.step()
         schedule.step()

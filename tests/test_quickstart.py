@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 
 from PIL import Image
 
-from wsol_deploy.cli.quickstart import _stopped
+from wsol_deploy.cli import quickstart
 from wsol_deploy.datasets.synthetic import generate
 
 
@@ -50,17 +50,37 @@ def test_quickstart_goes_all_the_way_on_a_folder_of_ones_own(tmp_path):
 
 
 def check_it_goes_on_where_it_was_stopped(out, data):
-    run, sheet = out / "run", out / "contact-sheet.png"
+    run, masks = out / "run", out / "masks"
 
     def goes_on(epochs=1, seed=0):
-        return _stopped(run, data, epochs, seed, sheet)
+        return quickstart._stopped(run, data, epochs, seed, masks)
 
     assert not goes_on()  # it came to its end
-    sheet.unlink()
+    (run / "state.safetensors").touch()  # a later training of which there are no masks yet
     assert goes_on()
     assert not goes_on(epochs=2) and not goes_on(seed=1)
-    next((data / "train").rglob("*.png")).unlink()
+    assert first_step(data, out) == ["train", data, "--resume", "-o", run]
+    assert "--overwrite" in first_step(data, out, overwrite=True)
+    (masks / "manifest.json").touch()
     assert not goes_on()
+    (masks / "manifest.json").unlink()  # stopped while predicting
+    assert goes_on()
+    (run / "recipe.toml").write_text("of = [another version")
+    assert not goes_on()
+    (run / "recipe.toml").unlink()
+    assert not goes_on()
+
+
+def first_step(data, out, **options):
+    """Of the quickstart, which then is stopped."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) as stop:
+        patch.setattr(quickstart, "_step", raise_words)
+        quickstart.quickstart(data, out, 1, 0, **options)
+    return list(stop.value.args)
+
+
+def raise_words(*words):
+    raise KeyboardInterrupt(*words)
 
 
 def test_quickstart_on_an_empty_folder_is_one_line(tmp_path):

@@ -103,17 +103,18 @@ def test_each_jitter_changes_colours_only(picture, option):
         assert torch.corrcoef(together)[0, 1] > 0.8
 
 
-def test_stain_multiplies_each_dyes_optical_density():
-    eosin = 256 * np.exp(-0.9 * DYES[1].numpy()) - 1
-    picture = np.broadcast_to(eosin.round().astype(np.uint8), (32, 32, 3))
-    factors = set()
+def test_stain_multiplies_the_optical_density_of_each_dye():
+    dyes = DYES.double().numpy()
+    amounts = np.array([0.6, 0.5, 0.4])
+    colour = 256 * np.exp(-amounts @ dyes) - 1
+    picture = np.broadcast_to(colour.round().astype(np.uint8), (32, 32, 3))
+    factors = []
     for patch in drawn(picture, 20, stain=0.3):
         density = -np.log((patch[:, 0, 0].double().numpy() + 1) / 256)
-        factor = density[1] / (0.9 * DYES[1, 1].item())
-        assert 0.68 < factor < 1.32
-        assert density == pytest.approx(factor * 0.9 * DYES[1].numpy(), abs=0.03)
-        factors.add(round(factor, 2))
-    assert len(factors) > 10
+        factors.append(np.linalg.solve(dyes.T, density) / amounts)
+    assert (np.abs(np.array(factors) - 1) < 0.37).all()
+    assert (np.std(factors, axis=0) > 0.1).all()
+    assert np.std(factors, axis=1).max() > 0.15  # each its own
     white = np.full((32, 32, 3), 255, np.uint8)
     assert all((patch == 255).all() for patch in drawn(white, 5, stain=0.3))
 
@@ -195,14 +196,17 @@ def test_several_crops_of_an_image_follow_each_other(samples):
     assert same(collect(loader(samples, crops=3), 0, start=2), found[2:])
 
 
-@pytest.mark.parametrize("size", [2, 5])
-def test_processes_share_an_epoch_in_equal_parts(samples, size):
-    parts = [collect(loader(samples, share=Share(rank, size)), 0) for rank in range(size)]
+@pytest.mark.parametrize(("size", "crops"), [(2, 1), (5, 1), (5, 2)])
+def test_processes_share_an_epoch_in_equal_parts(samples, size, crops):
+    shares = [Share(rank, size) for rank in range(size)]
+    parts = [collect(loader(samples, share=share, crops=crops), 0) for share in shares]
     shapes = [[(n, [len(b[2]) for b in batches]) for n, batches in part] for part in parts]
     assert all(shape == shapes[0] for shape in shapes)
     numbers = [i for part in parts for _, bs in part for _, _, indices in bs for i in indices]
-    assert len(numbers) == len(set(numbers)) == 12 // size * size
-    assert shapes[0][0][0] == min(5 * size, 12 // size * size)
+    variants = 12 * crops // size * size
+    assert len(numbers) == variants
+    assert len(set(numbers)) >= variants // crops
+    assert shapes[0][0][0] == min(5 * size, variants)
 
 
 def test_the_cache_is_bounded(samples):

@@ -158,7 +158,9 @@ class TrainLoader:
         return variants // self._share.size * self._share.size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
-        """The updates of an epoch from number `start` on: images of all processes, and batches.
+        """The updates of an epoch from number `start` on: variants of all processes, and batches.
+
+        A variant's number is that of its image times the recipe's crops, plus which of them it is.
 
         Raises:
             DataError: an image cannot be read.

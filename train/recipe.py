@@ -100,7 +100,7 @@ class DataRecipe(Part):
         zoom: scaled by a factor drawn from [low, high], the frame staying as it is.
         brightness, contrast, saturation: factors drawn from [1 - value, 1 + value].
         hue: shift drawn from [-value, value], in turns of the colour circle.
-        stain: amounts of haematoxylin, eosin and what is left over, times factors drawn from
+        stain: amounts of haematoxylin, eosin and DAB, times factors drawn from
             [1 - value, 1 + value] each.
         crops: so many variants of an image an epoch, one after the other.
         workers: threads that read and augment ahead; 0 does it between the steps, None takes the

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from wsol_deploy.errors import ArtifactError
@@ -71,42 +73,35 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
         ArtifactError: damaged, of another version, of another network, or of other data.
     """
     path = folder / FILE
-    document, tensors = _read(path)
-    if document["version"] != VERSION:
-        raise ArtifactError(f"{path}: written by another version of wsol-deploy; train again")
+    document = _document(path)
     if document["data_sha256"] != data_sha256:
         raise ArtifactError(
             f"{path}: the images, labels or splits have changed since this run was started; "
             "train again"
         )
     try:
-        _restore(updater, tensors, document["scaler"])
+        _restore(updater, load_file(path), document["scaler"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
     return _position(document["position"])
 
 
-def data_of(folder: Path) -> str | None:
-    """The fingerprint of the data of a run that can be gone on with; None if it cannot."""
-    if not (folder / FILE).is_file():
-        return None
-    try:
-        document, _ = _read(folder / FILE)
-    except ArtifactError:
-        return None
-    return document["data_sha256"] if document["version"] == VERSION else None
+def data_sha256_of(folder: Path) -> str:
+    """The fingerprint of the data that a run was started on. Raises ArtifactError."""
+    return _document(folder / FILE)["data_sha256"]
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    from safetensors import safe_open
-
+def _document(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             document = json.loads((file.metadata() or {})[KEY])
-            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        version, _ = document["version"], document["data_sha256"]
     except Exception as error:
         raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
+    if version != VERSION:
+        raise ArtifactError(f"{path}: written by another version of wsol-deploy; train again")
+    return document
 
 
 def _restore(updater: Updater, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from wsol_deploy.batch.folder import Folder
@@ -20,10 +21,11 @@ PACKAGES = (
     "opencv-python-headless", "pillow",
 )  # fmt: skip
 
+MANIFEST = "manifest.json"
 RESULTS = (
     "results.csv", "results.jsonl", "results.parquet", "instances.csv", "instances.jsonl",
     "instances.parquet", "coco.json", "yolo/data.yaml", "timings.csv", "failed.csv",
-    "manifest.json",
+    MANIFEST,
 )  # fmt: skip
 
 
@@ -31,6 +33,11 @@ def remove_all(folder: Folder) -> None:
     """Remove what an earlier run gathered."""
     for name in RESULTS:
         folder.remove(name)
+
+
+def concluded(manifest: Path) -> bool:
+    """Whether a local run came to its end; a run that starts takes the manifest away."""
+    return manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8"))["complete"]
 
 
 def write_all(
@@ -77,7 +84,7 @@ def write_all(
         "versions": _versions(),
         "card": card.model_dump(),
     }
-    folder.write("manifest.json", json.dumps(document, indent=2, default=str).encode() + b"\n")
+    folder.write(MANIFEST, json.dumps(document, indent=2, default=str).encode() + b"\n")
     return counts
 
 

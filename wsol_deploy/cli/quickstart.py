@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from wsol_deploy.cli.options import Quiet, Verbose
+from wsol_deploy.errors import WsolError
 
 SIZE, TRAIN, VALID, TEST = 320, 256, 32, 48
-QUIET = "-q"
+QUIET, RECIPE = "-q", "quickstart"
 MOST = 3  # words of a command before its options that are shown
 
 
@@ -29,12 +30,15 @@ def quickstart(
         int | None, typer.Option(min=1, help="Passes over the images. Default: the recipe's.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of images and training.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start anew even where it was stopped.")
+    ] = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
     """Train, export, evaluate and predict in one go, on built-in images or your own.
 
-    Stopped and given again, it goes on where it was.
+    Run again after a stop, it goes on where it was.
 
     Example: wsol quickstart --data photos/
     """
@@ -42,12 +46,11 @@ def quickstart(
     run, masks, sheet = output / "run", output / "masks", output / "contact-sheet.png"
     folder = data or _built_in(output / "data", seed, quiet)
     said = [QUIET] if quiet else []
-    if _stopped(run, folder, epochs, seed, sheet):
-        _step("train", folder, "--resume", "-o", run, *said)
-    else:
-        more = ["--epochs", epochs] if epochs else []
-        first = ["--recipe", "quickstart", "--seed", seed, "-o", run, "--overwrite"]
-        _step("train", folder, *first, *more, *said)
+    more = ["--epochs", epochs] if epochs else []
+    how = ["--recipe", RECIPE, "--seed", seed, *more, "--overwrite"]
+    if not overwrite and _stopped(run, folder, epochs, seed, masks):
+        how = ["--resume"]
+    _step("train", folder, *how, "-o", run, *said)
     _step("export", "-m", run, "--format", "onnx", "--format", "torchscript", "--overwrite", *said)
     model = run / "export" / "model.onnx"
     report = output / "report.html"
@@ -85,27 +88,27 @@ def _built_in(root: Path, seed: int, quiet: bool) -> Path:
         ).root  # fmt: skip
 
 
-def _stopped(run: Path, data: Path, epochs: int | None, seed: int, last: Path) -> bool:
-    """Whether the run is of this recipe and data, and what is made last was not made from it."""
+def _stopped(run: Path, data: Path, epochs: int | None, seed: int, masks: Path) -> bool:
+    """Whether the run is of this recipe and data, and stopped before it gave its masks."""
     try:
         from wsol_deploy.train import folders, state
+        from wsol_deploy.train.data import open_for
     except ImportError:
         return False
-    from wsol_deploy.cli.train import open_for
+    from wsol_deploy.batch.report import MANIFEST, concluded
 
-    fingerprint = state.data_of(run)
-    if fingerprint is None or _newer(last, run / state.FILE):
+    manifest = masks / MANIFEST
+    try:
+        started = state.data_sha256_of(run)
+        stored = folders.load_recipe(run / folders.RECIPE)
+    except WsolError:
         return False
-    flags = {"optim.epochs": epochs, "training.seed": seed}
-    wanted = folders.chosen_recipe("quickstart", [], flags)
+    if concluded(manifest) and manifest.stat().st_mtime_ns > (run / state.FILE).stat().st_mtime_ns:
+        return False
+    wanted = folders.chosen_recipe(RECIPE, [], {"optim.epochs": epochs, "training.seed": seed})
     dataset = open_for(wanted, data)
     wanted = folders.for_labels(wanted, several=dataset.multi_label)
-    same = folders.load_recipe(run / folders.RECIPE) == wanted
-    return same and dataset.fingerprint().sha256 == fingerprint
-
-
-def _newer(one: Path, other: Path) -> bool:
-    return one.is_file() and one.stat().st_mtime_ns > other.stat().st_mtime_ns
+    return stored == wanted and dataset.fingerprint().sha256 == started
 
 
 def _held_out(data: Path, model: Path) -> list[Path]:

@@ -93,6 +93,8 @@ def train(
     }  # fmt: skip
     with interruptible() as asked, join(resolve_device(device)) as world, ExitStack() as hold:
         from wsol_deploy.train import folders
+        from wsol_deploy.train.data import open_for
+        from wsol_deploy.train.finish import check_masks
 
         if resume:
             folder = folders.resumed(output)
@@ -101,6 +103,7 @@ def train(
             chosen = folders.chosen_recipe(recipe, set_ or [], flags)
             folder = Path(world.agree(str(output or folders.new(chosen, data))))
         dataset = open_for(chosen, data)
+        check_masks(dataset, chosen.model.method)
         chosen = folders.for_labels(chosen, several=dataset.multi_label)
         if world.leads:
             hold.enter_context(folders.prepared(folder, chosen, resume=resume, overwrite=overwrite))
@@ -112,23 +115,6 @@ def train(
             _finish(outcome, data, dataset, str(world.device), quiet)
     if outcome.interrupted or asked.is_set():
         raise typer.Exit(INTERRUPTED)
-
-
-def open_for(recipe: Recipe, data: Path) -> Dataset:
-    """The data set, split as the recipe says. Raises DataError."""
-    from wsol_deploy.datasets import open_dataset
-    from wsol_deploy.train.finish import check_masks
-
-    dataset = open_dataset(
-        data,
-        split=recipe.data.split,
-        seed=recipe.training.seed,
-        group_column=recipe.data.group_column,
-        valid_fraction=recipe.data.valid_fraction,
-        test_fraction=recipe.data.test_fraction,
-    )
-    check_masks(dataset, recipe.model.method)
-    return dataset
 
 
 def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet: bool) -> None:

@@ -73,15 +73,16 @@ class PixelHead(nn.Module):
         return torch.cat([finest, *wider], dim=1)
 
     def forward(self, fine: Tensor) -> Tensor:
-        """Logits, N x m x h x w at `stride`, of the features that `read` gives."""
+        """Logits, N x m x h x w at `stride`, of features read without a border."""
         return self.logit(self.hidden(self._standard(fine)).relu())
 
     def inner(self, fine: Tensor) -> Tensor:
         """Logits of all cells but the outermost `REACH`, by the running mean and variance.
 
-        These then go into the convolution, which with zeros laid around it could not be: one pass
-        over the features less.
+        These are folded into the convolution, which zero padding would not allow, for its zeros
+        stand for the mean: one pass over the features less.
         """
+        assert self.hidden.bias is not None
         weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
         bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
         return self.logit(F.conv2d(fine, weight, bias).relu())

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wsol_deploy.datasets import Dataset, Sample, open_dataset
+from wsol_deploy.datasets import Dataset, Sample
 from wsol_deploy.errors import UsageError
 from wsol_deploy.reproduce.jobs import Job, check_unchanged, make_jobs
 from wsol_deploy.reproduce.measure import check_truth, choose_shown
 from wsol_deploy.reproduce.plan import Plan, choose
+from wsol_deploy.train.data import open_for
 from wsol_deploy.train.folders import for_labels
-from wsol_deploy.train.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def prepare(
     names = choose(tables or plan.default, plan.tables, "table")
     rows = choose([row for name in names for row in plan.tables[name].rows], plan.rows, "row")
     jobs = make_jobs(plan, rows, range(seeds), output, budget=budget, overrides=overrides)
-    dataset = _open(data, jobs[0].recipe)
+    dataset = open_for(jobs[0].recipe, data)
     jobs = [_fitting(job, several=dataset.multi_label) for job in jobs]
     if plan.dataset not in (None, dataset.name):
         raise UsageError(
@@ -88,7 +88,7 @@ def prepare(
     check_truth(test, plan.truth)
     for job in jobs:
         if job.folder.is_dir():
-            check_unchanged(job, _open(data, job.recipe).fingerprint().sha256)
+            check_unchanged(job, open_for(job.recipe, data).fingerprint().sha256)
     return Study(
         plan=plan,
         data=data,
@@ -108,15 +108,3 @@ def _fitting(job: Job, *, several: bool) -> Job:
         return replace(job, recipe=for_labels(job.recipe, several=several))
     except UsageError:
         return job
-
-
-def _open(data: Path, recipe: Recipe) -> Dataset:
-    said = recipe.data
-    return open_dataset(
-        data,
-        split=said.split,
-        seed=recipe.training.seed,
-        group_column=said.group_column,
-        valid_fraction=said.valid_fraction,
-        test_fraction=said.test_fraction,
-    )
