@@ -108,7 +108,7 @@ def test_batches_hold_one_size_and_every_image(tmp_path):
 
 
 @given(st.lists(st.sampled_from([40, 50, 60]), max_size=30), st.integers(1, 4), st.integers(0, 999))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_done_never_changes_a_batch(tmp_path_factory, widths, size, seed):
     items = items_of_sizes(tmp_path_factory.mktemp("p"), [(40, width) for width in widths])
     done = {item.name for item in items if np.random.default_rng(seed).random() < 0.5}
@@ -145,7 +145,7 @@ def test_a_journal_forgets_a_torn_line_and_failures(tmp_path):
 
 
 @given(st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_journal_cut_anywhere_goes_on(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("j") / "journal.jsonl"
     with Journal(path, {"a": 1}) as journal:

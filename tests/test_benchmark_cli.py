@@ -52,10 +52,9 @@ def test_every_file_is_measured_for_all_outputs_and_for_masks(measured: dict) ->
         assert row["speedup"] > 0
 
 
-def test_masks_alone_cost_less_and_onnx_needs_less_memory(measured: dict) -> None:
+def test_onnx_needs_less_memory(measured: dict) -> None:
     by = {(row["format"], row["outputs"]): row for row in measured["rows"]}
     onnx, eager = by["ONNX Runtime", "all"], by["eager PyTorch", "all"]
-    assert by["ONNX Runtime", "mask"]["latency_ms"] < onnx["latency_ms"]
     assert onnx["memory_mb"] < eager["memory_mb"]
 
 

@@ -178,9 +178,7 @@ def test_a_locked_zip_and_a_text_named_zip_get_a_sentence(tmp_path: Path) -> Non
         uploads.gather([tmp_path / "text.zip"], tmp_path / "in2", LIMITS)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(where=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.integers(0, 300))
 def test_no_damaged_zip_does_more_than_raise(
     tmp_path_factory: pytest.TempPathFactory, where: int, byte: int, cut: int

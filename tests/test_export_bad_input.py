@@ -36,9 +36,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, kind: str, share: float) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_refused_or_harmless(
     tmp_path: Path, kind: str, place: float, bit: int

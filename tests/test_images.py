@@ -190,7 +190,7 @@ def test_find_skips_hidden_and_foreign_files(tmp_path):
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(["shorter-side", "longer-side"]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_fit_obeys_the_policy(height, width, mode):
     policy = SizePolicy(mode=mode, size=64)
     fitted = images.fit(np.zeros((height, width, 3), np.uint8), policy)
@@ -200,7 +200,7 @@ def test_fit_obeys_the_policy(height, width, mode):
 
 
 @given(st.integers(33, 90), st.integers(33, 90), st.floats(0.5, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_resizing_there_and_back_keeps_the_place(height, width, scale):
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     blob = np.exp(-((rows - height / 3) ** 2 + (columns - width / 3) ** 2) / 60).astype(np.float32)

@@ -136,7 +136,7 @@ blurry = arrays(np.float32, (6, 7), elements=st.floats(0, 1, width=32)).map(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(blurry, st.tuples(*[st.integers(0, 25)] * 4))
 def test_orders_between_the_box_metrics(scores, corner) -> None:
     x, y, w, h = corner
@@ -150,7 +150,7 @@ def test_orders_between_the_box_metrics(scores, corner) -> None:
     assert localisation(hits, hits[0] * 0, 1) == 0 <= max_box_acc(hits, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(blurry)
 def test_shared_thresholds_change_nothing(scores) -> None:
     together = boxes_of_scores(scores, THRESHOLDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -104,7 +104,6 @@ def test_ignored_pixels_are_left_out() -> None:
     assert pxap(score_histogram(scores, truth, ignored)) == pytest.approx(1.0)
 
 
-@settings(deadline=None)
 @given(
     arrays(
         np.float32,

@@ -36,7 +36,7 @@ def region(mask: np.ndarray, part) -> np.ndarray:
 
 
 @given(masks)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_components_share_out_the_mask(mask):
     parts = components(mask, mask.astype(np.float32))
     total = sum((region(mask, part).astype(int) for part in parts), np.zeros(mask.shape, int))
@@ -49,7 +49,7 @@ def test_components_share_out_the_mask(mask):
 
 
 @given(masks)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_polygons_cover_exactly_their_component(mask):
     for part in components(mask, mask.astype(np.float32)):
         polygon = part.polygon
@@ -60,7 +60,7 @@ def test_polygons_cover_exactly_their_component(mask):
 
 
 @given(masks)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_rings_are_simple_and_turn_the_right_way(mask):
     rings = trace(mask)
     assert sum(signed_area(ring) for ring in rings) == mask.sum()
@@ -71,7 +71,7 @@ def test_rings_are_simple_and_turn_the_right_way(mask):
 
 
 @given(masks)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_components_come_from_top_to_bottom(mask):
     tops = [(part.box[1], part.box[0]) for part in components(mask, mask.astype(np.float32))]
     assert tops == sorted(tops)
@@ -99,7 +99,7 @@ def test_nothing_and_everything():
 
 
 @given(st.integers(3, 30), st.integers(0, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_simplified_outlines_stay_close(radius, seed):
     offset = np.random.default_rng(seed).uniform(0, 1, 2)
     rows, columns = np.mgrid[:80, :80]
