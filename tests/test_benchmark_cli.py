@@ -24,7 +24,10 @@ def _wsol(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict:
     exports()
-    chart = tmp_path_factory.mktemp("chart") / "speed.png"
+    return _measure(tmp_path_factory.mktemp("chart") / "speed.png")
+
+
+def _measure(chart: Path) -> dict:
     done = _wsol(
         *(str(a_checkpoint()), str(exports()["onnx"].path), "--device", "cpu", "--json"),
         *("--data", str(small_images()), "--seconds", "0.2", "--chart", str(chart)),
@@ -52,10 +55,16 @@ def test_every_file_is_measured_for_all_outputs_and_for_masks(measured: dict) ->
         assert row["speedup"] > 0
 
 
-def test_onnx_needs_less_memory(measured: dict) -> None:
+def test_masks_alone_cost_less_and_onnx_needs_less_memory(measured: dict, tmp_path: Path) -> None:
     by = {(row["format"], row["outputs"]): row for row in measured["rows"]}
     onnx, eager = by["ONNX Runtime", "all"], by["eager PyTorch", "all"]
     assert onnx["memory_mb"] < eager["memory_mb"]
+    masks = by["ONNX Runtime", "mask"]["latency_ms"]
+    if masks >= onnx["latency_ms"]:  # something else was running: once more
+        again = _measure(tmp_path / "again.png")["rows"]
+        by = {(row["format"], row["outputs"]): row for row in again}
+        masks, onnx = by["ONNX Runtime", "mask"]["latency_ms"], by["ONNX Runtime", "all"]
+    assert masks < onnx["latency_ms"]
 
 
 def test_a_run_means_its_checkpoint_and_its_exports() -> None:
