@@ -5,7 +5,7 @@
 
 In a round the model draws the masks of the training images, each the mean over the image's four
 flips, and moves their logits so that the card's threshold is at 0.5; then its pixel head starts
-anew and learns from the places where those masks are above --sure or below 1 - it. Prints the
+anew and learns from their --extremes as it did from those of the class maps. Prints the
 figures on the test images, in percent, at the threshold fitted on the validation masks, before and
 after each round. The classifier does not learn again. With --truth it learns once, from the true
 masks: about the best that this head on these features can draw.
@@ -31,7 +31,7 @@ from wsol_deploy.model import checkpoint
 from wsol_deploy.model.deploy import VIEWS, DeployedModel
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
-from wsol_deploy.train.losses import sure_cross_entropy
+from wsol_deploy.train.losses import extremes_cross_entropy
 
 RATE = 0.01
 
@@ -66,7 +66,7 @@ def own_mask(network: MinMaxNetwork, card: ModelCard, x: Tensor) -> Tensor:
     return (logits - threshold.logit()).sigmoid()
 
 
-def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float) -> None:
+def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float) -> None:
     """Start the pixel head anew and teach it, an image a step."""
     head = network.pixel_head
     head.hidden.reset_parameters()
@@ -77,7 +77,7 @@ def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, sure: float
         one = lessons[at]
         optimizer.zero_grad()
         logits = network.pixels(one.found)
-        sure_cross_entropy(logits, one.mask, sure).mean().backward()
+        extremes_cross_entropy(logits, one.mask, extremes).mean().backward()
         optimizer.step()
         schedule.step()
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--sure", type=float, default=0.75)
+    parser.add_argument("--extremes", type=float, default=0.2)
     parser.add_argument("--truth", action="store_true", help="learn from the true masks, once")
     asked = parser.parse_args()
     network, card = checkpoint.load(asked.checkpoint)
@@ -102,7 +102,7 @@ def main() -> None:
         for number in range(1, 2 if asked.truth else asked.rounds + 1):
             torch.manual_seed(0)
             lessons = [lesson(network, card, one, truth=asked.truth) for one in samples]
-            learn(network, lessons, asked.steps, asked.sure)
+            learn(network, lessons, asked.steps, asked.extremes)
             checkpoint.save(student, network, card)
             print(line(f"round {number}", student, asked.data), flush=True)
 

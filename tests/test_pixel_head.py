@@ -1,4 +1,4 @@
-"""The pixel head: taught by sure class maps, alone, and drawing the mask."""
+"""The pixel head: taught by the extremes of class maps, alone, and drawing the mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from wsol_deploy.errors import UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.model.resampling import smoothed  # noqa: E402
-from wsol_deploy.train.losses import sure_cross_entropy  # noqa: E402
+from wsol_deploy.train.evidence import pixel_loss  # noqa: E402
+from wsol_deploy.train.losses import extremes_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.recipe_file import load_recipe  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
@@ -27,25 +28,58 @@ def network(**changes):
     return build(ModelConfig(**(settings | changes)), classes=2)
 
 
-def test_only_sure_places_are_asked():
-    logits = torch.tensor([[[[math.log(3.0), 0.0], [0.0, math.log(3.0)]]]])
-    evidence = torch.tensor([[[[0.9, 0.5], [0.6, 0.1]]]])  # sure, unsure, unsure, sure background
-    expected = (-math.log(0.75) - math.log(0.25)) / 2
-    loss = sure_cross_entropy(logits, evidence, sure=0.75)
+def test_only_the_extremes_are_asked():
+    logits = torch.full((1, 1, 2, 5), math.log(3.0))
+    evidence = torch.tensor([[[[0.9, 0.7, 0.6, 0.6, 0.6], [0.6, 0.6, 0.4, 0.3, 0.1]]]])
+    logits[0, 0, 1, 4] = 0  # the lowest
+    loss = extremes_cross_entropy(logits, evidence, extremes=0.1)
+    expected = (-math.log(0.75) + math.log(2)) / 2
     assert loss.tolist() == pytest.approx([expected], abs=1e-6)
 
 
-def test_nothing_sure_asks_nothing():
+def test_the_lesser_end_weighs_as_much():
+    evidence = torch.linspace(0, 0.4, 16).view(1, 1, 4, 4)
+    evidence[0, 0, 3, 3] = 0.9
+    logits = torch.zeros_like(evidence, requires_grad=True)
+    extremes_cross_entropy(logits, evidence, extremes=0.4).sum().backward()
+    assert (logits.grad > 0).sum() > 1
+    assert logits.grad.sum().item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad[0, 0, 3, 3].item() == pytest.approx(-0.25)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5, 0.9])
+def test_evidence_that_is_the_same_everywhere_asks_nothing(value):
     logits = torch.randn(2, 1, 4, 4, requires_grad=True)
-    loss = sure_cross_entropy(logits, torch.full((2, 1, 8, 8), 0.5), sure=0.75)
+    loss = extremes_cross_entropy(logits, torch.full((2, 1, 8, 8), value), extremes=0.2)
     loss.sum().backward()
     assert loss.tolist() == [0, 0]
     assert not logits.grad.any()
 
 
+def test_a_class_that_is_not_shown_has_no_foreground():
+    logits = torch.zeros(1, 2, 8, 8, requires_grad=True)
+    evidence = torch.rand(1, 2, 8, 8) * torch.tensor([1.0, 0.01]).view(1, 2, 1, 1)
+    extremes_cross_entropy(logits, evidence, extremes=0.2).sum().backward()
+    assert (logits.grad[:, 0] < 0).any()
+    assert not (logits.grad[:, 1] < 0).any() and (logits.grad[:, 1] > 0).any()
+
+
+@pytest.mark.parametrize(("margin", "cells"), [(0, 0), (8, 2), (32, 4)])  # a quarter of 64 at most
+def test_nothing_is_learned_at_the_border(margin, cells):
+    net = network().train()
+    found = net.localize(torch.randn(2, 3, 64, 96))
+    logits = torch.zeros(2, 1, 16, 24, requires_grad=True)
+    net.pixels = lambda found: logits
+    pixel_loss(net, found, (64, 96), LossRecipe(margin=margin, extremes=0.5)).backward()
+    learned = logits.grad.abs().sum(dim=(0, 1))
+    for line in (learned.sum(dim=0), learned.sum(dim=1)):
+        places = line.nonzero()
+        assert (places.min(), places.max()) == (cells, len(line) - 1 - cells)
+
+
 def test_its_loss_teaches_the_head_alone():
     net = network().train()
-    weights = LossRecipe(localizer=0, foreground=0, background=0, sure=0.501)
+    weights = LossRecipe(localizer=0, foreground=0, background=0)
     x = torch.randn(2, 3, 64, 64)
     erasing = ErasingRecipe(u=0)
     report = training_step(net, x, torch.tensor([0, 1]), weights, erasing, lambda z: z.backward())
@@ -78,7 +112,7 @@ def test_it_finds_the_half_of_an_object_that_class_maps_were_not_sure_of():
     optimizer = torch.optim.Adam(net.pixel_head.parameters(), 0.02)
     for _ in range(20):
         optimizer.zero_grad()
-        sure_cross_entropy(net.pixels(net.localize(x)), hint, 0.75).mean().backward()
+        extremes_cross_entropy(net.pixels(net.localize(x)), hint, 0.5).mean().backward()
         optimizer.step()
     mask = net.mask(net.localize(x), (64, 64)) > 0.5
     assert mask[:, :, 20:44, 32:44].float().mean() > 0.9
@@ -121,6 +155,20 @@ def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
         cells = [-(-side // 4) for side in size]
         expected = net.pixel_head(fine)[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
         assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
+
+
+def test_training_sees_the_reflected_border_that_inference_sees():
+    net = network(reflect=16)
+    net.freeze_batch_norm()
+    x = torch.randn(2, 3, 61, 83)
+    with torch.no_grad():
+        found = net.train().localize(x)
+        variance, mean = torch.var_mean(found.fine, dim=(0, 2, 3), keepdim=True, correction=0)
+        net.pixel_head.mean.copy_(mean), net.pixel_head.variance.copy_(variance)
+        learned = net.pixels(found)
+        net.eval()
+        assert torch.equal(net.localize(x).class_maps, found.class_maps)
+        assert torch.allclose(net.pixels(net.localize(x)), learned, atol=1e-5)
 
 
 def test_smoothed_is_the_mean_over_the_cells_that_are_there():

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsol_deploy.model.minmax import Localization, MinMaxNetwork
-from wsol_deploy.train.losses import sure_cross_entropy
+from wsol_deploy.train.losses import extremes_cross_entropy
+from wsol_deploy.train.recipe import LossRecipe
 
 
 def mix_tiles(x: Tensor, tiles: int) -> tuple[Tensor, Tensor]:
@@ -74,15 +75,27 @@ def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) ->
 
 
 def pixel_loss(
-    network: MinMaxNetwork, found: Localization, size: tuple[int, int], sure: float
+    network: MinMaxNetwork, found: Localization, size: tuple[int, int], weights: LossRecipe
 ) -> Tensor:
-    """The pixel head's mean cross-entropy with what the class maps are sure of.
+    """The pixel head's mean cross-entropy with the extremes of the class maps.
+
+    Class maps fade towards the border of an image, which says nothing of what is there, so of a
+    margin nothing is asked.
 
     Args:
         network: with a pixel head.
         found: of the clean pass, detached.
         size: (h, w) of the images.
-        sure: see `losses.sure_cross_entropy`.
+        weights: its `extremes` and `margin`.
     """
-    evidence = network.evidence(found, size)
-    return sure_cross_entropy(network.pixels(found), evidence, sure).mean()
+    logits, evidence = network.pixels(found), network.evidence(found, size)
+    assert network.pixel_head is not None
+    stride = network.pixel_head.stride
+    margin = min(weights.margin, *(side // 4 for side in size)) // stride
+    if margin:
+        logits, evidence = _inside(logits, margin), _inside(evidence, margin * stride)
+    return extremes_cross_entropy(logits, evidence, weights.extremes).mean()
+
+
+def _inside(maps: Tensor, margin: int) -> Tensor:
+    return maps[:, :, margin:-margin, margin:-margin]

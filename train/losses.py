@@ -63,22 +63,36 @@ def size_barrier(mask: Tensor, t: float) -> Tensor:
     return log_barrier(-size, t) + log_barrier(size - 1, t)
 
 
-def sure_cross_entropy(logits: Tensor, evidence: Tensor, sure: float) -> Tensor:
-    """Cross-entropy of a pixel head with the class maps where those are sure (F-CAM, NEGEV).
+def extremes_cross_entropy(logits: Tensor, evidence: Tensor, extremes: float) -> Tensor:
+    """Cross-entropy of a pixel head with the class maps at their extremes (F-CAM, NEGEV).
+
+    Foreground and background weigh the same in every image: where class maps light up nearly
+    everywhere, as on tissue that is malignant throughout, the head would else learn that all such
+    tissue is foreground.
 
     Args:
         logits: of foreground, n x m x h x w.
         evidence: of the class maps, n x m x H x W in [0, 1], no gradient flows into it.
-        sure: above it is foreground, below 1 - sure background, between them nothing is asked.
+        extremes: the share of a mask's places that is at either end. Of the highest, those above
+            one half are foreground; of the lowest, those below are background; elsewhere nothing
+            is asked.
 
     Returns:
-        n: the mean over an image's sure places, 0 without any.
+        n: the mean of both ends' means, 0 for an end without any place.
     """
-    evidence = F.adaptive_avg_pool2d(evidence.detach(), (logits.shape[2], logits.shape[3]))
-    foreground, background = (evidence > sure).float(), (evidence < 1 - sure).float()
-    asked = foreground * F.softplus(-logits) + background * F.softplus(logits)
-    places = (foreground + background).sum(dim=(1, 2, 3))
-    return asked.sum(dim=(1, 2, 3)) / places.clamp(min=1)
+    evidence = F.adaptive_avg_pool2d(evidence.detach(), (logits.shape[2], logits.shape[3])).float()
+    ends = evidence.new_tensor([extremes, 1 - extremes])
+    low, high = torch.quantile(evidence.flatten(2), ends, dim=2)[..., None, None]
+    foreground = (evidence > high) & (evidence > 0.5)
+    background = (evidence < low) & (evidence < 0.5)
+    return (
+        _mean_where(foreground, F.softplus(-logits)) + _mean_where(background, F.softplus(logits))
+    ) / 2
+
+
+def _mean_where(asked: Tensor, losses: Tensor) -> Tensor:
+    places = asked.sum(dim=(1, 2, 3)).clamp(min=1)
+    return (asked * losses).sum(dim=(1, 2, 3)) / places
 
 
 def log_barrier(z: Tensor, t: float) -> Tensor:

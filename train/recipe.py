@@ -28,8 +28,10 @@ class LossRecipe(Part):
         barrier_t: its sharpness.
         local: of the local cross-entropy on images mixed from tiles (train/evidence.py).
         tiles: along each side of a mixed image.
-        pixels: of the pixel head's cross-entropy with what the class maps are sure of.
-        sure: R+ of the class maps above it is sure foreground, below 1 - it sure background.
+        pixels: of the pixel head's cross-entropy with the class maps at their extremes.
+        extremes: the share of an image's places at either end that it learns from.
+        margin: pixels from the border of a training image within which it learns nothing, at
+            most a quarter of the image.
     """
 
     localizer: float = Field(default=1.0, ge=0)
@@ -40,7 +42,8 @@ class LossRecipe(Part):
     local: float = Field(default=0.0, ge=0)
     tiles: int = Field(default=5, ge=2)
     pixels: float = Field(default=1.0, ge=0)
-    sure: float = Field(default=0.75, gt=0.5, lt=1)
+    extremes: float = Field(default=0.2, gt=0, le=0.5)
+    margin: int = Field(default=0, ge=0)
 
 
 class ErasingRecipe(Part):

@@ -79,7 +79,7 @@ def training_step(
             first_loss, correct = loss.detach(), losses.right(found.logits, labels)
             network.follow(_detach(found), size)
             if network.pixel_head is not None:
-                terms["pixels"] = pixel_loss(network, _detach(found), size, weights.sure)
+                terms["pixels"] = pixel_loss(network, _detach(found), size, weights)
                 add(weights.pixels * terms["pixels"])
         psi = trust(
             t, found.logits.detach(), labels[running], loss.detach(), first_loss[running],

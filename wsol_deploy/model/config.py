@@ -43,7 +43,7 @@ class ModelConfig(BaseModel):
         hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
         alignment: how maps are laid over the image: `corners` as in the paper's code, or `stride`,
             which keeps each cell on the pixels it was computed from.
-        reflect: pixels of reflected border the localizer sees at inference; a multiple of 16.
+        reflect: pixels of reflected border the localizer sees; a multiple of 16.
         flips: at inference the mean over 1 view, 2 (mirrored too) or 4 (also upside down), in the
             graph.
         rescale: of T before Eq. 11: min-max of each `image`, or of the `running` mean of the

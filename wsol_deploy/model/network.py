@@ -100,17 +100,17 @@ class MapNetwork(Network, ABC):
         return torch.cat([first, *wider], dim=1)
 
     def bordered_features(self, x: Tensor) -> Tensor:
-        """`features`; at inference of the image with its reflected border, cut back to it."""
+        """`features` of the image with its reflected border, cut back to it."""
         size = (x.shape[2], x.shape[3])
         return self.within_border(self.features(self.bordered(x)), size, self.stride)
 
     @property
     def border(self) -> int:
-        """Pixels of reflected border a side that `bordered` lays on; none in training."""
-        return 0 if self.training else self.config.reflect
+        """Pixels of reflected border a side that `bordered` lays on."""
+        return self.config.reflect
 
     def bordered(self, x: Tensor) -> Tensor:
-        """The image; at inference with its reflected border."""
+        """The image with its reflected border."""
         return reflected(x, self.border)
 
     def within_border(self, maps: Tensor, size: tuple[int, int], stride: int) -> Tensor:

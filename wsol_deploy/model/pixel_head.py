@@ -77,11 +77,13 @@ class PixelHead(nn.Module):
         return self.logit(self.hidden(self._standard(fine)).relu())
 
     def inner(self, fine: Tensor) -> Tensor:
-        """Logits of all cells but the outermost `REACH`, by the running mean and variance.
+        """Logits of all cells but the outermost `REACH`, of features read with a border.
 
-        These are folded into the convolution, which zero padding would not allow, for its zeros
-        stand for the mean: one pass over the features less.
+        At inference mean and variance are folded into the convolution, which zero padding would
+        not allow, for its zeros stand for the mean: one pass over the features less.
         """
+        if self.training:
+            return self(fine)[:, :, REACH:-REACH, REACH:-REACH]
         assert self.hidden.bias is not None
         weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
         bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
