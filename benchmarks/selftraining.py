@@ -1,20 +1,26 @@
-"""Do masks gain when the pixel head learns again, from the model's own confident masks?
+"""Do masks gain when the pixel head learns again, from another teacher than in the training?
 
     python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2
-    python benchmarks/selftraining.py CHECKPOINT DATA --truth
+    python benchmarks/selftraining.py CHECKPOINT DATA --teacher maps --crf 1
+    python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth
 
-In a round the model draws the masks of the training images, each the mean over the image's four
-flips, and moves their logits so that the card's threshold is at 0.5; then its pixel head starts
-anew and learns from their --extremes as it did from those of the class maps. Prints the
-figures on the test images, in percent, at the threshold fitted on the validation masks, before and
-after each round. The classifier does not learn again. With --truth it learns once, from the true
-masks: about the best that this head on these features can draw.
+In a round the pixel head starts anew and learns, on the training images, from the extremes of a
+teacher's masks as it did from those of the class maps. The teacher is the model's own masks, each
+the mean over the image's four flips with the card's threshold moved to 0.5; the class maps of the
+finished model (--teacher maps); or the true masks (--teacher truth), which tells about the best
+that this head on these features can draw. Neither of these two changes, so they have one round.
+Prints the figures on the test images, in percent, at the threshold fitted on the validation masks,
+before and after each round. The classifier does not learn again.
+
+--crf adds the gated CRF loss (Obukhov et al. 2019) with this weight: neighbours alike in colour are
+asked to be alike in the mask.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +28,7 @@ import numpy as np
 import torch
 from figures import HEAD, line
 from torch import Tensor
+from torch.nn import functional as F
 
 from wsol_deploy import images
 from wsol_deploy.card import ModelCard
@@ -34,31 +41,72 @@ from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train.losses import extremes_cross_entropy
 
 RATE = 0.01
+RADIUS = 5  # cells, of the gated CRF
+COLOUR = 0.1  # standard deviation of the difference between colours that are alike
+PLACE = 3.0  # the same of places, in cells
+Teacher = Callable[[MinMaxNetwork, ModelCard, Sample, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """An image as the pixel head sees it, and the mask (1 x m x H x W) that it learns from."""
+    """An image as the pixel head sees it, and the mask (1 x m x H x W) that it learns from.
+
+    Attributes:
+        alike: how much each of the head's cells resembles each neighbour, n x neighbours x h x w.
+    """
 
     found: Localization
     mask: Tensor
+    alike: Tensor
 
 
 @torch.no_grad()
-def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample, *, truth: bool) -> Lesson:
-    pixels = images.fit(sample.read_image(), card.input.size)
-    x = DeployedModel(network).normalise(torch.from_numpy(pixels.copy())[None])
-    mask = true_mask(card, sample) if truth else own_mask(network, card, x)
-    return Lesson(network.localize(x), mask)
+def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample, teacher: Teacher) -> Lesson:
+    pixels = torch.from_numpy(images.fit(sample.read_image(), card.input.size).copy())[None]
+    x = DeployedModel(network).normalise(pixels)
+    found = network.localize(x)
+    cells = network.pixels(found).shape[2:]
+    colours = F.interpolate(pixels.movedim(3, 1).float() / 255, size=cells, mode="area")
+    return Lesson(found, teacher(network, card, sample, x), likeness(colours))
 
 
-def true_mask(card: ModelCard, sample: Sample) -> Tensor:
+def likeness(colours: Tensor) -> Tensor:
+    """By colour and place, of cells n x 3 x h x w in [0, 1]: over its neighbours a cell's sum to
+    1 in the mean."""
+    around = neighbours(colours)
+    apart = (around - colours[:, :, None]).square().sum(dim=1)
+    steps = torch.arange(-RADIUS, RADIUS + 1).float().square()
+    far = (steps[:, None] + steps).flatten()[:, None, None]
+    alike = torch.exp(-apart / (2 * COLOUR**2) - far / (2 * PLACE**2)) * (far > 0)
+    return alike / alike.sum(dim=1).mean()
+
+
+def neighbours(maps: Tensor) -> Tensor:
+    """n x c x h x w to n x c x neighbours x h x w; over the border the border's."""
+    side = 2 * RADIUS + 1
+    padded = F.pad(maps, (RADIUS,) * 4, mode="replicate")
+    return F.unfold(padded, side).view(*maps.shape[:2], side**2, *maps.shape[2:])
+
+
+def crf(logits: Tensor, alike: Tensor) -> Tensor:
+    """How often alike neighbours differ in the mask, expected under the head's probabilities."""
+    here = logits.sigmoid()[:, :, None]
+    there = neighbours(logits.sigmoid())
+    differ = here * (1 - there) + (1 - here) * there
+    return (alike[:, None] * differ).sum(dim=2).mean()
+
+
+def true_mask(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tensor) -> Tensor:
     planes = np.repeat(sample.read_mask()[:, :, None] * np.uint8(255), 3, axis=2)
     mask = images.fit(planes, card.input.size)[:, :, 0]
     return torch.from_numpy(mask > 127)[None, None].float()
 
 
-def own_mask(network: MinMaxNetwork, card: ModelCard, x: Tensor) -> Tensor:
+def class_maps(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tensor) -> Tensor:
+    return network.evidence(network.localize(x), (x.shape[2], x.shape[3]))
+
+
+def own_mask(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tensor) -> Tensor:
     size = (x.shape[2], x.shape[3])
     views = [network.masks(network.localize(x.flip(axes)), size).flip(axes) for axes in VIEWS]
     threshold = torch.tensor(card.threshold.value)
@@ -66,7 +114,12 @@ def own_mask(network: MinMaxNetwork, card: ModelCard, x: Tensor) -> Tensor:
     return (logits - threshold.logit()).sigmoid()
 
 
-def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float) -> None:
+TEACHERS = {"own": own_mask, "maps": class_maps, "truth": true_mask}
+
+
+def learn(
+    network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float, smoothness: float
+) -> None:
     """Start the pixel head anew and teach it, an image a step."""
     head = network.pixel_head
     head.hidden.reset_parameters()
@@ -77,7 +130,10 @@ def learn(network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: f
         one = lessons[at]
         optimizer.zero_grad()
         logits = network.pixels(one.found)
-        extremes_cross_entropy(logits, one.mask, extremes).mean().backward()
+        loss = extremes_cross_entropy(logits, one.mask, extremes).mean()
+        if smoothness:
+            loss = loss + smoothness * crf(logits, one.alike)
+        loss.backward()
         optimizer.step()
         schedule.step()
 
@@ -91,7 +147,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--extremes", type=float, default=0.2)
-    parser.add_argument("--truth", action="store_true", help="learn from the true masks, once")
+    parser.add_argument("--teacher", choices=TEACHERS, default="own")
+    parser.add_argument("--crf", type=float, default=0.0)
     asked = parser.parse_args()
     network, card = checkpoint.load(asked.checkpoint)
     samples = select(asked.data, card, subset="train").dataset.samples
@@ -99,10 +156,11 @@ def main() -> None:
     print(line("as it is", asked.checkpoint, asked.data), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         student = Path(folder) / "student.safetensors"
-        for number in range(1, 2 if asked.truth else asked.rounds + 1):
+        for number in range(1, asked.rounds + 1 if asked.teacher == "own" else 2):
             torch.manual_seed(0)
-            lessons = [lesson(network, card, one, truth=asked.truth) for one in samples]
-            learn(network, lessons, asked.steps, asked.extremes)
+            teacher = TEACHERS[asked.teacher]
+            lessons = [lesson(network, card, one, teacher) for one in samples]
+            learn(network, lessons, asked.steps, asked.extremes, asked.crf)
             checkpoint.save(student, network, card)
             print(line(f"round {number}", student, asked.data), flush=True)
 

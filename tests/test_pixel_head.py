@@ -47,13 +47,21 @@ def test_the_lesser_end_weighs_as_much():
     assert logits.grad[0, 0, 3, 3].item() == pytest.approx(-0.25)
 
 
-@pytest.mark.parametrize("value", [0.1, 0.5, 0.9])
-def test_evidence_that_is_the_same_everywhere_asks_nothing(value):
+def test_evidence_of_one_half_asks_nothing():
     logits = torch.randn(2, 1, 4, 4, requires_grad=True)
-    loss = extremes_cross_entropy(logits, torch.full((2, 1, 8, 8), value), extremes=0.2)
+    loss = extremes_cross_entropy(logits, torch.full((2, 1, 8, 8), 0.5), extremes=0.2)
     loss.sum().backward()
     assert loss.tolist() == [0, 0]
     assert not logits.grad.any()
+
+
+def test_a_hard_mask_is_learned_whole():
+    mask = (torch.rand(1, 1, 8, 8) > 0.9).float()
+    mask[0, 0, 0, 0] = 1.0
+    logits = torch.zeros_like(mask, requires_grad=True)
+    extremes_cross_entropy(logits, mask, extremes=0.2).sum().backward()
+    assert torch.equal(logits.grad < 0, mask > 0)
+    assert (logits.grad != 0).all()
 
 
 def test_a_class_that_is_not_shown_has_no_foreground():

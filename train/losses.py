@@ -83,8 +83,8 @@ def extremes_cross_entropy(logits: Tensor, evidence: Tensor, extremes: float) ->
     evidence = F.adaptive_avg_pool2d(evidence.detach(), (logits.shape[2], logits.shape[3])).float()
     ends = evidence.new_tensor([extremes, 1 - extremes])
     low, high = torch.quantile(evidence.flatten(2), ends, dim=2)[..., None, None]
-    foreground = (evidence > high) & (evidence > 0.5)
-    background = (evidence < low) & (evidence < 0.5)
+    foreground = (evidence >= high) & (evidence > 0.5)
+    background = (evidence <= low) & (evidence < 0.5)
     return (
         _mean_where(foreground, F.softplus(-logits)) + _mean_where(background, F.softplus(logits))
     ) / 2
