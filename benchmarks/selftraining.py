@@ -71,8 +71,7 @@ def lesson(network: MinMaxNetwork, card: ModelCard, sample: Sample, teacher: Tea
 
 
 def likeness(colours: Tensor) -> Tensor:
-    """By colour and place, of cells n x 3 x h x w in [0, 1]: over its neighbours a cell's sum to
-    1 in the mean."""
+    """By colour and place, of cells n x 3 x h x w in [0, 1]; 1 in all for a cell, in the mean."""
     around = neighbours(colours)
     apart = (around - colours[:, :, None]).square().sum(dim=1)
     steps = torch.arange(-RADIUS, RADIUS + 1).float().square()
@@ -158,8 +157,7 @@ def main() -> None:
         student = Path(folder) / "student.safetensors"
         for number in range(1, asked.rounds + 1 if asked.teacher == "own" else 2):
             torch.manual_seed(0)
-            teacher = TEACHERS[asked.teacher]
-            lessons = [lesson(network, card, one, teacher) for one in samples]
+            lessons = [lesson(network, card, one, TEACHERS[asked.teacher]) for one in samples]
             learn(network, lessons, asked.steps, asked.extremes, asked.crf)
             checkpoint.save(student, network, card)
             print(line(f"round {number}", student, asked.data), flush=True)
