@@ -1,19 +1,20 @@
 """Do masks gain when the pixel head learns again, from another teacher than in the training?
 
-    python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2
+    python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2 --surest 0.5
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher maps --crf 1
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth
 
-In a round the pixel head starts anew and learns, on the training images, from the extremes of a
-teacher's masks as it did from those of the class maps. The teacher is the model's own masks, each
-the mean over the image's four flips with the card's threshold moved to 0.5; the class maps of the
-finished model (--teacher maps); or the true masks (--teacher truth), which tells about the best
-that this head on these features can draw. Neither of these two changes, so they have one round.
-Prints the figures on the test images, in percent, at the threshold fitted on the validation masks,
-before and after each round. The classifier does not learn again.
+In a round the pixel head starts anew and learns, on whole training images, from the extremes of a
+teacher's masks (up to the images' borders, where our recipes leave a margin). The teacher is the
+model's own masks, each the mean over the image's four flips with the card's threshold moved to 0.5;
+the class maps of the finished model (--teacher maps); or the true masks (--teacher truth), which
+tells about the best that this head on these features can draw. Neither of these two changes, so
+they have one round. Prints the figures on the test images, in percent, at the threshold fitted on
+the validation masks, before and after each round. The classifier does not learn again.
 
---crf adds the gated CRF loss (Obukhov et al. 2019) with this weight: neighbours alike in colour are
-asked to be alike in the mask.
+--surest takes only so large a share of the training images: those whose masks tell inside from
+outside best, as the card's mask contrast has it. --crf adds the gated CRF loss (Obukhov et al.
+2019) with this weight: neighbours alike in colour are asked to be alike in the mask.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from wsol_deploy.model import checkpoint
 from wsol_deploy.model.deploy import VIEWS, DeployedModel
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
+from wsol_deploy.runtime.trust import contrast
 from wsol_deploy.train.losses import extremes_cross_entropy
 
 RATE = 0.01
@@ -74,7 +76,7 @@ def likeness(colours: Tensor) -> Tensor:
     """By colour and place, of cells n x 3 x h x w in [0, 1]; 1 in all for a cell, in the mean."""
     around = neighbours(colours)
     apart = (around - colours[:, :, None]).square().sum(dim=1)
-    steps = torch.arange(-RADIUS, RADIUS + 1).float().square()
+    steps = torch.arange(-RADIUS, RADIUS + 1, device=colours.device).float().square()
     far = (steps[:, None] + steps).flatten()[:, None, None]
     alike = torch.exp(-apart / (2 * COLOUR**2) - far / (2 * PLACE**2)) * (far > 0)
     return alike / alike.sum(dim=1).mean()
@@ -116,6 +118,18 @@ def own_mask(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tensor)
 TEACHERS = {"own": own_mask, "maps": class_maps, "truth": true_mask}
 
 
+def one_sided(mask: Tensor) -> bool:
+    return bool((mask > 0.5).all() or (mask <= 0.5).all())
+
+
+def surest(lessons: list[Lesson], share: float) -> list[Lesson]:
+    def doubt(one: Lesson) -> float:
+        return 1.0 if one_sided(one.mask) else -contrast(one.mask.numpy(), 0.5)
+
+    ordered = sorted(lessons, key=doubt)
+    return ordered[: max(1, round(share * len(ordered)))]
+
+
 def learn(
     network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float, smoothness: float
 ) -> None:
@@ -147,8 +161,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--extremes", type=float, default=0.2)
     parser.add_argument("--teacher", choices=TEACHERS, default="own")
+    parser.add_argument("--surest", type=float, default=1.0)
     parser.add_argument("--crf", type=float, default=0.0)
     asked = parser.parse_args()
+    if asked.surest < 1 and asked.teacher != "own":
+        parser.error("--surest chooses among the model's own masks: take --teacher own")
     network, card = checkpoint.load(asked.checkpoint)
     samples = select(asked.data, card, subset="train").dataset.samples
     print(HEAD)
@@ -158,6 +175,7 @@ def main() -> None:
         for number in range(1, asked.rounds + 1 if asked.teacher == "own" else 2):
             torch.manual_seed(0)
             lessons = [lesson(network, card, one, TEACHERS[asked.teacher]) for one in samples]
+            lessons = surest(lessons, asked.surest)
             learn(network, lessons, asked.steps, asked.extremes, asked.crf)
             checkpoint.save(student, network, card)
             print(line(f"round {number}", student, asked.data), flush=True)

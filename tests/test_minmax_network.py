@@ -10,6 +10,7 @@ from wsol_deploy.model import checkpoint  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.model.deploy import DeployedModel  # noqa: E402
+from wsol_deploy.model.resampling import reflected  # noqa: E402
 
 PAPER = {"backbone": "resnet18", "weights": "none"}
 OURS = {
@@ -17,6 +18,21 @@ OURS = {
     "depths": 2, "hidden": 16, "contrast": True, "modalities": 1, "kmax": 1.0, "dropout": 0.0,
     "alignment": "stride", "reflect": 32, "rescale": "running",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("border", [16, 48])
+def test_a_reflected_border_is_padding_with_a_gradient_and_without(border):
+    x = torch.randn(2, 3, 61, 83)
+    asked, padded = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected = padded
+    for _ in range(border // 16):
+        expected = torch.nn.functional.pad(expected, (16, 16, 16, 16), mode="reflect")
+    found = reflected(asked, border)
+    assert torch.equal(found, expected) and torch.equal(reflected(x, border), expected)
+    weights = torch.randn_like(found)
+    for laid in (found, expected):
+        (laid * weights).sum().backward()
+    assert torch.allclose(asked.grad, padded.grad, atol=1e-5)
 
 
 @pytest.fixture(scope="module", params=[PAPER, OURS], ids=["paper", "ours"])

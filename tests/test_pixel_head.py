@@ -64,12 +64,13 @@ def test_a_hard_mask_is_learned_whole():
     assert (logits.grad != 0).all()
 
 
-def test_a_class_that_is_not_shown_has_no_foreground():
+def test_a_class_that_is_not_shown_is_background_everywhere_and_unbalances_no_other():
     logits = torch.zeros(1, 2, 8, 8, requires_grad=True)
     evidence = torch.rand(1, 2, 8, 8) * torch.tensor([1.0, 0.01]).view(1, 2, 1, 1)
     extremes_cross_entropy(logits, evidence, extremes=0.2).sum().backward()
     assert (logits.grad[:, 0] < 0).any()
-    assert not (logits.grad[:, 1] < 0).any() and (logits.grad[:, 1] > 0).any()
+    assert logits.grad[:, 0].sum().item() == pytest.approx(0, abs=1e-6)
+    assert (logits.grad[:, 1] > 0).all()
 
 
 @pytest.mark.parametrize(("margin", "cells"), [(0, 0), (8, 2), (32, 4)])  # a quarter of 64 at most
@@ -78,11 +79,24 @@ def test_nothing_is_learned_at_the_border(margin, cells):
     found = net.localize(torch.randn(2, 3, 64, 96))
     logits = torch.zeros(2, 1, 16, 24, requires_grad=True)
     net.pixels = lambda found: logits
+    net.evidence = lambda found, size: torch.zeros(2, 1, 64, 96)
     pixel_loss(net, found, (64, 96), LossRecipe(margin=margin, extremes=0.5)).backward()
     learned = logits.grad.abs().sum(dim=(0, 1))
     for line in (learned.sum(dim=0), learned.sum(dim=1)):
         places = line.nonzero()
         assert (places.min(), places.max()) == (cells, len(line) - 1 - cells)
+
+
+@pytest.mark.parametrize("bootstrap", [0.0, 0.5])
+def test_bootstrapping_learns_from_its_own_mask_where_class_maps_are_silent(bootstrap):
+    net = network(smooth=3).train()
+    found = net.localize(torch.randn(2, 3, 64, 64))
+    logits = torch.linspace(-2, 2, 16).expand(2, 1, 16, 16).clone().requires_grad_()
+    net.pixels = lambda found: logits
+    net.evidence = lambda found, size: torch.full((2, 1, 64, 64), 0.5)
+    pixel_loss(net, found, (64, 64), LossRecipe(bootstrap=bootstrap, extremes=0.25)).backward()
+    taught = logits.grad.sign()[:, 0].mean(dim=(0, 1)).tolist()
+    assert taught == ([1.0] * 4 + [0.0] * 8 + [-1.0] * 4 if bootstrap else [0.0] * 16)
 
 
 def test_its_loss_teaches_the_head_alone():

@@ -104,6 +104,11 @@ def test_tables_are_the_evaluations_beside_the_published(wsol, glas, tmp_path):
     assert "minmax-u0/seed-0: its run has another recipe: optim.lr is 0.0003 there and 0.5 now" in (
         one_line(err)
     )
+    recipe = best.with_name("recipe.toml")
+    recipe.write_text(recipe.read_text().replace("[loss]", "[loss]\nsure = 0.75"))
+    code, _, err = wsol(*asked, *rows)
+    assert code == 2
+    assert "no recipe key loss.sure" in one_line(err) and "another version" in one_line(err)
 
 
 def test_a_plan_of_ones_own_and_a_row_that_fails(wsol, glas, tmp_path):

@@ -79,16 +79,21 @@ def pixel_loss(
 ) -> Tensor:
     """The pixel head's mean cross-entropy with the extremes of the class maps.
 
-    Class maps fade towards the border of an image, which says nothing of what is there, so of a
+    With `bootstrap` it learns in part from the mask it draws itself (Reed et al. 2015), so that
+    what looks like the places decided in other images counts where the class maps say little. Class
+    maps fade towards the border of an image, which says nothing of what is there, so of a
     margin nothing is asked.
 
     Args:
         network: with a pixel head.
         found: of the clean pass, detached.
         size: (h, w) of the images.
-        weights: its `extremes` and `margin`.
+        weights: its `extremes`, `margin` and `bootstrap`.
     """
     logits, evidence = network.pixels(found), network.evidence(found, size)
+    if weights.bootstrap:
+        own = network.drawn(logits.detach(), found, size, network.config.smooth)
+        evidence = evidence.lerp(own, weights.bootstrap)
     assert network.pixel_head is not None
     stride = network.pixel_head.stride
     margin = min(weights.margin, *(side // 4 for side in size)) // stride

@@ -17,7 +17,7 @@ from wsol_deploy.locks import alone
 from wsol_deploy.train.logs import METRICS, TENSORBOARD
 from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
-from wsol_deploy.train.recipe_file import load_recipe, parse, to_toml
+from wsol_deploy.train.recipe_file import load_recipe, parse, run_recipe, to_toml
 from wsol_deploy.train.state import FILE as STATE
 
 RECIPE = "recipe.toml"
@@ -57,7 +57,7 @@ def stored_recipe(
     Raises:
         UsageError: another change is asked for.
     """
-    stored = load_recipe(folder / RECIPE)
+    stored = run_recipe(folder / RECIPE)
     if name is not None or overrides:
         raise UsageError(f"--resume takes the recipe of {folder}; leave out --recipe and --set")
     changed = {key: value for key, value in flags.items() if value is not None}

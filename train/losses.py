@@ -66,33 +66,34 @@ def size_barrier(mask: Tensor, t: float) -> Tensor:
 def extremes_cross_entropy(logits: Tensor, evidence: Tensor, extremes: float) -> Tensor:
     """Cross-entropy of a pixel head with the class maps at their extremes (F-CAM, NEGEV).
 
-    Foreground and background weigh the same in every image: where class maps light up nearly
+    Foreground and background weigh the same in every mask: where class maps light up nearly
     everywhere, as on tissue that is malignant throughout, the head would else learn that all such
     tissue is foreground.
 
     Args:
         logits: of foreground, n x m x h x w.
         evidence: of the class maps, n x m x H x W in [0, 1], no gradient flows into it.
-        extremes: the share of a mask's places that is at either end. Of the highest, those above
-            one half are foreground; of the lowest, those below are background; elsewhere nothing
-            is asked.
+        extremes: the share of a mask's places that is at either end, and all that equal them. Of
+            the highest, those above one half are foreground; of the lowest, those below are
+            background, and in a mask with no place above one half all below; elsewhere nothing is
+            asked.
 
     Returns:
-        n: the mean of both ends' means, 0 for an end without any place.
+        n: over the masks the mean of both ends' means, 0 for an end without any place.
     """
     evidence = F.adaptive_avg_pool2d(evidence.detach(), (logits.shape[2], logits.shape[3])).float()
     ends = evidence.new_tensor([extremes, 1 - extremes])
     low, high = torch.quantile(evidence.flatten(2), ends, dim=2)[..., None, None]
+    absent = evidence.amax(dim=(2, 3), keepdim=True) <= 0.5
     foreground = (evidence >= high) & (evidence > 0.5)
-    background = (evidence <= low) & (evidence < 0.5)
-    return (
-        _mean_where(foreground, F.softplus(-logits)) + _mean_where(background, F.softplus(logits))
-    ) / 2
+    background = ((evidence <= low) | absent) & (evidence < 0.5)
+    found = _mean_where(foreground, F.softplus(-logits))
+    left = _mean_where(background, F.softplus(logits))
+    return ((found + left) / 2).mean(dim=1)
 
 
 def _mean_where(asked: Tensor, losses: Tensor) -> Tensor:
-    places = asked.sum(dim=(1, 2, 3)).clamp(min=1)
-    return (asked * losses).sum(dim=(1, 2, 3)) / places
+    return (asked * losses).sum(dim=(2, 3)) / asked.sum(dim=(2, 3)).clamp(min=1)
 
 
 def log_barrier(z: Tensor, t: float) -> Tensor:

@@ -30,6 +30,7 @@ class LossRecipe(Part):
         tiles: along each side of a mixed image.
         pixels: of the pixel head's cross-entropy with the class maps at their extremes.
         extremes: the share of an image's places at either end that it learns from.
+        bootstrap: the share that its own mask has in what it learns from.
         margin: pixels from the border of a training image within which it learns nothing, at
             most a quarter of the image.
     """
@@ -43,6 +44,7 @@ class LossRecipe(Part):
     tiles: int = Field(default=5, ge=2)
     pixels: float = Field(default=1.0, ge=0)
     extremes: float = Field(default=0.2, gt=0, le=0.5)
+    bootstrap: float = Field(default=0.0, ge=0, lt=1)
     margin: int = Field(default=0, ge=0)
 
 

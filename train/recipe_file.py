@@ -50,6 +50,16 @@ def load_recipe(
     return recipe
 
 
+def run_recipe(path: Path) -> Recipe:
+    """The recipe that a run was trained by. Raises UsageError if this version cannot read it."""
+    try:
+        return load_recipe(path)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}; if another version trained this run, train again in another folder"
+        ) from error
+
+
 def parse(document: dict[str, Any], where: str) -> Recipe:
     """A recipe from its sections.
 

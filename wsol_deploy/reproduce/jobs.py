@@ -14,7 +14,7 @@ from wsol_deploy.reproduce.plan import Plan, flatten, means
 from wsol_deploy.train.folders import RECIPE
 from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
-from wsol_deploy.train.recipe_file import load_recipe, to_toml
+from wsol_deploy.train.recipe_file import load_recipe, run_recipe, to_toml
 from wsol_deploy.train.state import FILE as STATE
 
 RUNS, RECIPES = "runs", "recipes"
@@ -113,7 +113,7 @@ def check_unchanged(job: Job, data_sha256: str) -> None:
     if result is None and not job.started:
         return
     mend = "choose another --output, or remove that folder to train it again"
-    found = difference(load_recipe(job.folder / RECIPE), job.recipe)
+    found = difference(run_recipe(job.folder / RECIPE), job.recipe)
     if found:
         raise UsageError(f"{job.folder}: its run has another recipe: {found}; {mend}")
     if result is not None and result["data_sha256"] != data_sha256:

@@ -1,0 +1,137 @@
+"""Ways that were tried and not kept: a training with one of them, through the usual commands.
+
+    python benchmarks/ways.py probe reproduce synthetic quickstart/data --row minmax-default -o OUT
+
+The first word is the way, the rest is a command of `wsol` that trains. Its runs look like those of
+the recipe as it is, so each way needs an --output of its own.
+
+    probe   in the first quarter of the epochs the backbone rests, the heads alone learn, and the
+            classifier only after them (linear probe, then fine-tuning, Kumar et al. 2022)
+    omega   the slope of the pseudo-threshold (Eq. 11) rises from a quarter of its value; a pixel
+            head does not see it, so take a row without (plain)
+    sigma   its centre moves from 0.7 to its value, so the mask grows from the surest places
+    crf     the pixel head's loss plus the gated CRF loss (Obukhov et al. 2019)
+    ncut    the same with the normalised cut (Tang et al. 2018)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+from selftraining import crf, likeness, neighbours
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsol_deploy.cli import main
+from wsol_deploy.model.heads import Localization
+from wsol_deploy.model.masks import soft_mask
+from wsol_deploy.model.minmax import MinMaxNetwork
+from wsol_deploy.train import loop, step, steps
+from wsol_deploy.train.recipe import LossRecipe, OptimRecipe
+
+done = 0.0  # 0 in the first epoch, 1 in the last
+images = torch.empty(0)  # of the batch at hand, normalised
+
+
+def keep_time() -> None:
+    weights_of = loop.loss_weights
+
+    def loss_weights(recipe: OptimRecipe, loss: LossRecipe, epoch: int) -> LossRecipe:
+        global done
+        done = epoch / max(1, recipe.epochs - 1)
+        return weights_of(recipe, loss, epoch)
+
+    loop.loss_weights = loss_weights
+
+
+def probe() -> None:
+    weights_of = loop.loss_weights
+    update = loop.Updater.update
+
+    def loss_weights(recipe: OptimRecipe, loss: LossRecipe, epoch: int) -> LossRecipe:
+        weights = weights_of(recipe, loss, epoch)
+        return weights.model_copy(
+            update={"foreground": 0.0, "background": 0.0} if resting() else {}
+        )
+
+    def updated(updater: loop.Updater, *given: object) -> None:
+        updater.network.backbone.requires_grad_(not resting())
+        update(updater, *given)
+
+    loop.loss_weights, loop.Updater.update = loss_weights, updated
+
+
+def resting() -> bool:
+    return done < 0.25
+
+
+def scheduled(slope: Callable[[float], float], centre: Callable[[float], float]) -> None:
+    """Eq. 11 in training with a slope and a centre that depend on the time."""
+    final = MinMaxNetwork.evidence
+
+    def over_time(network: MinMaxNetwork, found: Localization, size: tuple[int, int]) -> Tensor:
+        if not network.training:
+            return final(network, found, size)
+        t = network.lay_rescaled(network.regions(found), size)
+        config = network.config
+        return network.if_shown(
+            soft_mask(t, slope(config.omega), centre(config.sigma_prime)), found
+        )
+
+    MinMaxNetwork.evidence = over_time
+
+
+def omega() -> None:
+    scheduled(lambda slope: slope * (0.25 + 0.75 * done), lambda centre: centre)
+
+
+def sigma() -> None:
+    scheduled(lambda slope: slope, lambda centre: 0.7 + (centre - 0.7) * done)
+
+
+def regularised(prior: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """The pixel head's loss plus a prior on its logits, given how alike the image's places are."""
+    take_step, head_loss = step.training_step, step.pixel_loss
+
+    def training_step(network: MinMaxNetwork, x: Tensor, *given: object) -> step.StepReport:
+        global images
+        images = x
+        return take_step(network, x, *given)
+
+    def pixel_loss(network: MinMaxNetwork, found: Localization, *given: object) -> Tensor:
+        logits = network.pixels(found)
+        colours = F.interpolate(images, size=logits.shape[2:], mode="area") * 0.25  # near [0, 1]
+        return head_loss(network, found, *given) + prior(logits, likeness(colours))
+
+    steps.training_step = training_step
+    step.pixel_loss = pixel_loss
+
+
+def normalised_cut(logits: Tensor, alike: Tensor) -> Tensor:
+    """The sum over foreground and background of what is cut from it, by its volume."""
+    foreground = logits.sigmoid()
+    volume = alike.sum(dim=1, keepdim=True)
+    cuts = []
+    for region in (foreground, 1 - foreground):
+        cut = (alike[:, None] * region[:, :, None] * (1 - neighbours(region))).sum(dim=(2, 3, 4))
+        cuts.append(cut / (volume * region).sum(dim=(2, 3)).clamp(min=1))
+    return torch.stack(cuts).sum(dim=0).mean()
+
+
+WAYS = {
+    "probe": probe,
+    "omega": omega,
+    "sigma": sigma,
+    "crf": lambda: regularised(crf),
+    "ncut": lambda: regularised(normalised_cut),
+}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in WAYS or not {"-o", "--output"} & set(sys.argv):
+        sys.exit(__doc__)
+    keep_time()
+    WAYS[sys.argv.pop(1)]()
+    main()
