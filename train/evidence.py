@@ -92,7 +92,7 @@ def pixel_loss(
     """
     logits, evidence = network.pixels(found), network.evidence(found, size)
     if weights.bootstrap:
-        own = network.drawn(logits.detach(), found, size, network.config.smooth)
+        own = network.drawn(logits.detach(), found, size)
         evidence = evidence.lerp(own, weights.bootstrap)
     assert network.pixel_head is not None
     stride = network.pixel_head.stride

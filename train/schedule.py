@@ -33,17 +33,10 @@ def learning_rate(recipe: OptimRecipe, epoch: float) -> float:
 
 
 def loss_weights(recipe: OptimRecipe, loss: LossRecipe, epoch: int) -> LossRecipe:
-    """The weights of the losses in an epoch.
-
-    That of the loss on X- may start late and rise; what the pixel head's own mask has a share of
-    grows from nothing in the first epoch, for then it says nothing.
-    """
+    """The weights of the losses in an epoch: that of the loss on X- may start late and rise."""
     since = epoch - recipe.background_start_epoch
     share = min(max(since + 1, 0) / (recipe.background_ramp_epochs + 1), 1.0)
-    done = epoch / max(1, recipe.epochs - 1)
-    return loss.model_copy(
-        update={"background": share * loss.background, "bootstrap": done * loss.bootstrap}
-    )
+    return loss.model_copy(update={"background": share * loss.background})
 
 
 def _cosine(start: float, end: float, done: float) -> float:

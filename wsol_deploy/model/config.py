@@ -51,8 +51,8 @@ class ModelConfig(BaseModel):
         contrast: class maps less their mean over classes, so that what all classes share is 0.
         pixel_head: channels of the head that redraws the mask from the finest features
             (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
-        smooth: at inference its logits are the mean over so many of its cells a side, an odd
-            number; 1 leaves them as they are.
+        smooth: the mask is of the mean of its logits over so many of its cells a side, an odd
+            number; 1 leaves them as they are, as the loss always does.
         classifier_scale: the classifier sees the masked image at this scale.
     """
 

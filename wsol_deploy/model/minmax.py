@@ -62,21 +62,18 @@ class MinMaxNetwork(MapNetwork):
         """N x m x H x W in [0, 1]; the pixel head's where there is one."""
         if self.pixel_head is None:
             return self.evidence(found, size)
-        smooth = 1 if self.training else self.config.smooth
-        return self.drawn(self.pixels(found), found, size, smooth)
+        return self.drawn(self.pixels(found), found, size)
 
     def evidence(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """What the class maps say (Eq. 10 and 11): N x m x H x W in [0, 1]."""
         t = self.lay_rescaled(self.regions(found), size)
         return self.if_shown(soft_mask(t, self.config.omega, self.config.sigma_prime), found)
 
-    def drawn(
-        self, logits: Tensor, found: Localization, size: tuple[int, int], smooth: int
-    ) -> Tensor:
-        """The pixel head's masks, of its logits smoothed over so many cells: N x m x H x W."""
+    def drawn(self, logits: Tensor, found: Localization, size: tuple[int, int]) -> Tensor:
+        """The masks of the pixel head's logits, which are smoothed: N x m x H x W."""
         assert self.pixel_head is not None
-        if smooth > 1:
-            logits = smoothed(logits, smooth)
+        if self.config.smooth > 1:
+            logits = smoothed(logits, self.config.smooth)
         return self.if_shown(upsample(logits, size, self.pixel_head.stride).sigmoid(), found)
 
     def pixels(self, found: Localization) -> Tensor:

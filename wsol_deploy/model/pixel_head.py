@@ -1,8 +1,8 @@
 """A mask redrawn from the finest features: where the foreground ends, pixel by pixel.
 
 Class maps are as coarse as the stride they are read at, and their context runs over the edges of
-things. What they are sure of is enough to teach a small head on shallow features, which sees only
-a few dozen pixels around a place, what foreground looks like (F-CAM, Belharbi et al. 2022; NEGEV,
+things. Their extremes are enough to teach a small head on shallow features, which sees only a few
+dozen pixels around a place, what foreground looks like (F-CAM, Belharbi et al. 2022; NEGEV,
 Belharbi et al. 2022). The features are detached: the backbone does not learn from its own guesses.
 """
 
