@@ -52,7 +52,7 @@ class ModelConfig(BaseModel):
         pixel_head: channels of the head that redraws the mask from the finest features
             (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
         smooth: the mask is of the mean of its logits over so many of its cells a side, an odd
-            number; 1 leaves them as they are, as the loss always does.
+            number; 1 leaves them as they are. The logits its loss sees are never smoothed.
         classifier_scale: the classifier sees the masked image at this scale.
     """
 
