@@ -66,6 +66,15 @@ def test_a_changed_weight_in_the_onnx_is_seen(tmp_path: Path) -> None:
     integrity.check(source)
 
 
+def test_a_bit_that_calls_a_torchscript_encrypted_is_seen(tmp_path: Path) -> None:
+    content = bytearray(exports()["torchscript"].path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] ^= 1  # of the last entry in the directory
+    path = tmp_path / "model.torchscript"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged, or changed since"):
+        runtime.load(path, device="cpu", trust=True)
+
+
 def test_the_seal_leaves_a_valid_onnx_file() -> None:
     onnx.checker.check_model(str(exports()["onnx"].path), full_check=True)
 

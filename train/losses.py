@@ -75,8 +75,8 @@ def extremes_cross_entropy(logits: Tensor, evidence: Tensor, extremes: float) ->
         evidence: of the class maps, n x m x H x W in [0, 1], no gradient flows into it.
         extremes: the share of a mask's places that is at either end, and all that equal them. Of
             the highest, those above one half are foreground; of the lowest, those below are
-            background, and in a mask with no place above one half all below; elsewhere nothing is
-            asked.
+            background. A mask that is nowhere above one half is background wherever it is below.
+            Elsewhere nothing is asked.
 
     Returns:
         n: over the masks the mean of both ends' means, 0 for an end without any place.
