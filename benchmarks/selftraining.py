@@ -2,7 +2,7 @@
 
     python benchmarks/selftraining.py CHECKPOINT DATA --rounds 2 --surest 0.5
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher maps --crf 1
-    python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth
+    python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth --only benign
 
 In a round the pixel head starts anew and learns, on whole training images, from the extremes of a
 teacher's masks (up to the images' borders, where our recipes leave a margin). The teacher is the
@@ -12,9 +12,10 @@ tells about the best that this head on these features can draw. Neither of these
 they have one round. Prints the figures on the test images, in percent, at the threshold fitted on
 the validation masks, before and after each round. The classifier does not learn again.
 
---surest takes only so large a share of the training images: those whose masks tell inside from
-outside best, as the card's mask contrast has it. --crf adds the gated CRF loss (Obukhov et al.
-2019) with this weight: neighbours alike in colour are asked to be alike in the mask.
+--only takes the training images of one class, --surest only so large a share of them: those whose
+masks tell inside from outside best, as the card's mask contrast has it. --crf adds the gated CRF
+loss (Obukhov et al. 2019) with this weight: neighbours alike in colour are asked to be alike in the
+mask.
 """
 
 from __future__ import annotations
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--extremes", type=float, default=0.2)
     parser.add_argument("--teacher", choices=TEACHERS, default="own")
+    parser.add_argument("--only", metavar="CLASS", help="of the training images, those of it")
     parser.add_argument("--surest", type=float, default=1.0)
     parser.add_argument("--crf", type=float, default=0.0)
     asked = parser.parse_args()
@@ -168,6 +170,10 @@ def main() -> None:
         parser.error("--surest chooses among the model's own masks: take --teacher own")
     network, card = checkpoint.load(asked.checkpoint)
     samples = select(asked.data, card, subset="train").dataset.samples
+    if asked.only:
+        if asked.only not in card.classes:
+            parser.error(f"--only {asked.only}: the classes are {', '.join(card.classes)}")
+        samples = [one for one in samples if card.classes[one.label] == asked.only]
     print(HEAD)
     print(line("as it is", asked.checkpoint, asked.data), flush=True)
     with tempfile.TemporaryDirectory() as folder:
