@@ -111,7 +111,7 @@ def _sift(folder: Path, limits: Limits) -> list[tuple[str, str]]:
         try:
             pixels += uploads.check_picture(path, limits)
             if not images.is_image(path):
-                path.rename(path.with_name(f"{path.name.lstrip('.')}.png"))
+                path.rename(uploads.free_name(path.parent, f"{path.name.lstrip('.')}.png"))
         except ImageError as error:
             refused.append((path.relative_to(folder).as_posix(), str(error)))
             path.unlink()

@@ -115,12 +115,12 @@ def gather(files: Sequence[Path], into: Path, limits: Limits) -> int:
     _check_count(len(loose), limits)
     for path in loose:
         _check_bytes(path, limits)
-        shutil.copyfile(path, _free_name(into, path.name))
+        shutil.copyfile(path, free_name(into, path.name))
     count, room = len(loose), limits.unpacked_bytes
     for path in files:
         if path.suffix.lower() == ".zip":
             _check_bytes(path, limits)
-            folder = _free_name(into, path.stem or "zip")
+            folder = free_name(into, path.stem or "zip")
             found, used = unpack(path, folder, limits, room)
             count, room = count + found, room - used
             _check_count(count, limits)
@@ -233,7 +233,7 @@ def _check_count(count: int, limits: Limits) -> None:
         )
 
 
-def _free_name(folder: Path, name: str) -> Path:
+def free_name(folder: Path, name: str) -> Path:
     """A path in the folder that nothing has yet: a second a.png becomes a (2).png."""
     path, count = folder / name, 1
     while path.exists():

@@ -181,10 +181,9 @@ def _convert(source: _Source, kind: Format) -> tuple[formats.Writer, Callable[[]
 def _calibration(card: ModelCard, checkpoint: Path, options: Options) -> list[np.ndarray]:
     pictures = proof_data.training(card, checkpoint, options.proof_data).pictures
     size = options.shape.describe(card.input).size
-    every = max(1, len(pictures) // CALIBRATION)
     return [
         np.stack([images.fit(picture.read(), size)] * (options.shape.batch or 1))
-        for picture in pictures[::every][:CALIBRATION]
+        for picture in proof_data.spread(pictures, CALIBRATION)
     ]
 
 

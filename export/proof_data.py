@@ -109,7 +109,7 @@ def _labelled(card: ModelCard, path: Path, subset: str) -> ProofData | None:
         return None
     if not set(chosen.dataset.classes) <= set(card.classes):
         return None
-    samples = _spread(chosen.dataset.samples)
+    samples = spread(chosen.dataset.samples, MOST)
     pictures = tuple(Picture(sample.name, sample.read_image, sample) for sample in samples)
     return ProofData(f"{len(pictures)} of {chosen.name}", pictures, chosen.dataset.classes)
 
@@ -118,7 +118,7 @@ def _unlabelled(folder: Path) -> ProofData:
     files = [folder] if folder.is_file() else images.find(folder)
     if not files:
         raise DataError(f"{folder}: no image in it; name a folder of images")
-    pictures = tuple(Picture(path.name, partial(images.read, path)) for path in _spread(files))
+    pictures = tuple(Picture(path.name, partial(images.read, path)) for path in spread(files, MOST))
     return ProofData(f"{len(pictures)} images of {folder.name}", pictures)
 
 
@@ -132,8 +132,8 @@ def _synthetic() -> ProofData:
     return ProofData(f"{len(pictures)} synthetic micrographs", tuple(pictures[:SYNTHETIC]))
 
 
-def _spread(items: Sequence[T]) -> Sequence[T]:
-    """At most 200 items, evenly taken."""
-    if len(items) <= MOST:
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many items, evenly taken."""
+    if len(items) <= most:
         return items
-    return [items[at * len(items) // MOST] for at in range(MOST)]
+    return [items[at * len(items) // most] for at in range(most)]

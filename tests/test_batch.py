@@ -98,12 +98,12 @@ def items_of_sizes(folder: Path, sizes: list[tuple[int, int]]) -> list[Item]:
 def test_batches_hold_one_size_and_every_image(tmp_path):
     sizes = [(40, 50), (60, 50), (40, 50), (40, 50), (60, 50), (40, 50), (40, 50)]
     items = items_of_sizes(tmp_path, sizes)
-    batches = list(plan(items, 2, SizePolicy(), lambda name: False))
+    batches = list(plan(items, 2, SizePolicy(), lambda item: False))
     assert sorted(item.name for batch in batches for item in batch) == [i.name for i in items]
     for batch in batches:
         assert len(batch) <= 2
         assert len({sizes[int(item.name[:3])] for item in batch}) == 1
-    by_policy = plan(items, 9, SizePolicy(mode="exact", height=64, width=64), lambda name: False)
+    by_policy = plan(items, 9, SizePolicy(mode="exact", height=64, width=64), lambda item: False)
     assert len(list(by_policy)) == 1
 
 
@@ -112,8 +112,8 @@ def test_batches_hold_one_size_and_every_image(tmp_path):
 def test_what_is_done_never_changes_a_batch(tmp_path_factory, widths, size, seed):
     items = items_of_sizes(tmp_path_factory.mktemp("p"), [(40, width) for width in widths])
     done = {item.name for item in items if np.random.default_rng(seed).random() < 0.5}
-    everything = list(plan(items, size, SizePolicy(), lambda name: False))
-    rest = list(plan(items, size, SizePolicy(), done.__contains__))
+    everything = list(plan(items, size, SizePolicy(), lambda item: False))
+    rest = list(plan(items, size, SizePolicy(), lambda item: item.name in done))
     assert all(batch in everything for batch in rest)
     assert {i.name for i in items} - done <= {item.name for batch in rest for item in batch}
 
@@ -121,7 +121,7 @@ def test_what_is_done_never_changes_a_batch(tmp_path_factory, widths, size, seed
 def test_unreadable_headers_are_planned_too(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"bad")
     items = [*items_of_sizes(tmp_path, [(40, 40)]), Item(tmp_path / "bad.png", "bad.png")]
-    assert len(list(plan(items, 4, SizePolicy(), lambda name: False))) == 2
+    assert len(list(plan(items, 4, SizePolicy(), lambda item: False))) == 2
 
 
 # The journal
@@ -138,7 +138,7 @@ def test_a_journal_forgets_a_torn_line_and_failures(tmp_path):
     with Journal(path, {"a": 1}) as journal:
         assert "x" in journal
         assert "torn" not in journal and "bad" not in journal
-        assert journal.files("x") == ["f"]
+        assert journal.entry("x")["files"] == ["f"]
         journal.add({"image": "torn", "files": []})
         assert [entry["image"] for entry in journal.entries()] == ["torn", "x"]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
@@ -304,7 +304,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
 def test_a_file_is_given_once_it_rests(tmp_path):
     path = tmp_path / "a.png"
     done: set[str] = set()
-    settled = Settled(Sources([tmp_path]), done.__contains__)
+    settled = Settled(Sources([tmp_path]), lambda item: item.name in done)
 
     def given_now() -> list[str]:
         return [item.name for item in settled]
@@ -365,3 +365,26 @@ def test_pixel_sizes_of_other_files(tmp_path):
     (tmp_path / "bad.tif").write_bytes(b"II*\0nothing")
     for name in ("screen.png", "photo.jpg", "bad.tif", "none.tif"):
         assert pixel_size(tmp_path / name) is None
+
+
+def test_a_changed_image_is_predicted_anew(model, tmp_path):
+    (path,) = fill(tmp_path / "in", 1)
+    out, options = tmp_path / "out", Options(save=("mask",))
+    assert [go(model, [tmp_path / "in"], out, options).new for _ in range(2)] == [1, 0]
+    Image.new("RGB", (80, 48), "white").save(path)
+    go(model, [tmp_path / "in"], out, options)
+    (mask,) = (out / "masks").rglob("*.png")
+    assert Image.open(mask).size == (80, 48)
+
+
+def test_a_run_that_begins_is_not_complete(model, tmp_path):
+    fill(tmp_path / "in", 1)
+    out, options, found = tmp_path / "out", Options(save=("mask",)), []
+    go(model, [tmp_path / "in"], out, options)
+    fill(tmp_path / "in", 2)
+
+    def look(entry: object) -> None:
+        found.append((out / "manifest.json").exists())
+
+    go(model, [tmp_path / "in"], out, options, notice=look)
+    assert found and not any(found) and (out / "manifest.json").exists()

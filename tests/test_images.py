@@ -209,3 +209,45 @@ def test_resizing_there_and_back_keeps_the_place(height, width, scale):
     place = np.array([(rows * back).sum(), (columns * back).sum()]) / back.sum()
     truth = np.array([(rows * blob).sum(), (columns * blob).sum()]) / blob.sum()
     assert np.abs(place - truth).max() < 0.25
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_sixteen_bits_are_the_same_whole_and_streamed(tmp_path, photometric):
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("zarr")
+    from wsol_deploy.runtime.tiffs import TiffPyramid
+
+    values = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric=photometric)
+    whole = images.read(tmp_path / "a.tif")
+    streamed = TiffPyramid(tmp_path / "a.tif").read(0, 0, 0, 64, 64)
+    assert np.array_equal(whole, streamed)
+    assert whole[0, 0, 0] == (0 if photometric == "minisblack" else 255)
+
+
+def test_a_few_bits_of_sixteen_are_kept_dark_and_said_so(tmp_path, caplog):
+    images._warn_dark.cache_clear()
+    Image.fromarray(np.full((8, 8), 200, np.uint16)).save(tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png").max() == 1
+    assert "nearly black" in caplog.text
+
+
+def test_real_numbers_hardly_above_one_are_shares_of_white(tmp_path):
+    Image.fromarray(np.float32([[0.0, 0.5], [1.0, 1.001]])).save(tmp_path / "a.tif")
+    assert images.read(tmp_path / "a.tif")[:, :, 0].tolist() == [[0, 128], [255, 255]]
+
+
+def test_jpeg_masks_are_as_large_as_they_were(tmp_path):
+    rows, columns = np.mgrid[:120, :120]
+    disc = (rows - 60) ** 2 + (columns - 60) ** 2 < 40**2
+    Image.fromarray(disc * np.uint8(255)).save(tmp_path / "a.jpg", quality=75)
+    assert images.read_mask(tmp_path / "a.jpg").sum() == pytest.approx(disc.sum(), rel=0.01)
+
+
+def test_masks_turn_with_their_orientation(tmp_path):
+    values = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    image = Image.fromarray(values)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    image.save(tmp_path / "a.png", exif=exif)
+    assert images.read_values(tmp_path / "a.png").tolist() == np.rot90(values, -1).tolist()

@@ -210,6 +210,15 @@ def test_kinds_of_pixels_become_rgb(kind, tmp_path, picture):
     assert np.array_equal(found, expected[10:210, 20:320])
 
 
+def test_a_turned_tiff_is_not_streamed(tmp_path, picture):
+    tag = (274, "H", 1, 6, True)
+    tifffile.imwrite(
+        tmp_path / "x.tif", picture, tile=(128, 128), photometric="rgb", extratags=[tag]
+    )
+    with pytest.raises(ImageError, match="orientation 6 cannot be streamed; write it upright"):
+        open_pyramid(tmp_path / "x.tif")
+
+
 @pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
 def test_pyramids_and_their_pixel_size(name, tmp_path, picture, model):
     pyramid = open_pyramid(write_pyramid(tmp_path / name, picture))

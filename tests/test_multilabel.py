@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from training import BOTH as CLASSES
 from training import tiny_network, tiny_recipe, write_both
 
@@ -55,6 +56,14 @@ def test_each_class_has_its_own_truth(both):
     disc, square = sample.read_class_masks(2)
     assert disc[30, 16] and not disc[30, 48] and square[30, 48] and not square[30, 16]
     assert np.array_equal(disc | square, sample.read_mask())
+
+
+def test_a_truth_of_one_bit_marks_the_first_class(both, tmp_path):
+    path = write_both(tmp_path)
+    one_bit = Image.fromarray(np.eye(64, dtype=bool))
+    one_bit.save(tmp_path / "masks" / "00.png")
+    first, *others = open_dataset(path).samples[0].read_class_masks(3)
+    assert np.array_equal(first, np.eye(64, dtype=bool)) and not np.any(others)
 
 
 def test_a_truth_with_an_unknown_value_is_an_error(both, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -27,6 +29,9 @@ from PIL import (
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.errors import ImageError
 
+logger = logging.getLogger(__name__)
+
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe")
 SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm",
     ".pgm", ".pbm", ".pnm", ".jp2", ".tga",
@@ -45,9 +50,10 @@ PLUGINS = (
     Jpeg2KImagePlugin.Jpeg2KImageFile, TgaImagePlugin.TgaImageFile,
 )  # fmt: skip
 FORMATS = [plugin.format for plugin in PLUGINS]
-ORIENTATION = 0x0112
+ORIENTATION, PHOTOMETRIC = 0x0112, 0x0106
+MIN_IS_WHITE = 0
 TURNED = (5, 6, 7, 8)
-MODES_16_BIT = ("I;16", "I;16L", "I;16B", "I", "F")
+DEEP_MODES = ("I;16", "I;16L", "I;16B", "I", "F")
 
 
 def read(source: Path | str | bytes) -> np.ndarray:
@@ -76,7 +82,8 @@ def read(source: Path | str | bytes) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"{where}: {_over_limit()}")
-            return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+            pixels = np.asarray(_rgb(ImageOps.exif_transpose(image)))
+            return 255 - pixels if _inverted(image) else pixels
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -87,6 +94,12 @@ def read(source: Path | str | bytes) -> np.ndarray:
         raise ImageError(f"{where}: too large for this machine's memory") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on hostile files
         raise ImageError(f"{where}: damaged or cut short ({error})") from error
+
+
+def _inverted(image: Image.Image) -> bool:
+    """Whether 0 is white and Pillow left it so: it turns TIFFs of 8 bits round, not of 16."""
+    tags = getattr(image, "tag_v2", {})
+    return image.mode in DEEP_MODES and tags.get(PHOTOMETRIC) == MIN_IS_WHITE
 
 
 def _over_limit() -> str:
@@ -116,26 +129,50 @@ def size(path: Path | str) -> tuple[int, int]:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in MODES_16_BIT:
-        values = np.asarray(image, dtype=np.float64)
-        high = values.max(initial=0)
-        top = 65535.0 if high > 255 else 1.0 if image.mode == "F" and high <= 1 else 255.0
-        scaled = np.clip(np.nan_to_num(values) / top * 255.0, 0, 255).round().astype(np.uint8)
-        return Image.fromarray(scaled).convert("RGB")
+    if image.mode in DEEP_MODES:
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        scaled = np.clip(values / _white(image.mode, values.max(initial=0)), 0, 1)
+        return Image.fromarray((scaled * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return image.convert("RGB")
 
 
+def _white(mode: str, highest: float) -> float:
+    """What is white in a grayscale image of more than 8 bits: the most that 16 bits hold.
+
+    Only 32 bits leave open what is meant: real numbers hardly above 1 are shares of white, other
+    values up to 255 are of 8 bits.
+    """
+    if mode == "F" and highest < 2:
+        return 1.0
+    if mode in ("I", "F") and highest <= 255:
+        return 255.0
+    if 0 < highest < 65535 / 8:
+        _warn_dark(int(highest))
+    return 65535.0
+
+
+@cache
+def _warn_dark(highest: int) -> None:
+    logger.warning(
+        "a 16-bit image has no value above %d of 65535 and is seen nearly black; if its camera "
+        "has fewer bits, multiply the values so that white is 65535", highest,
+    )  # fmt: skip
+
+
 def read_mask(path: Path | str) -> np.ndarray:
     """Decode a truth mask: bool, H x W, True where any channel is above 0 (instance ids too).
+
+    Of a JPEG, which blurs edges, where any channel is above 127.
 
     Raises:
         ImageError: missing or damaged.
     """
     values = read_values(path)
-    return np.asarray(values.any(axis=2) if values.ndim == 3 else values > 0)
+    marked = values > (127 if Path(path).suffix.lower() in JPEG_SUFFIXES else 0)
+    return np.asarray(marked.any(axis=2) if marked.ndim == 3 else marked)
 
 
 def read_values(path: Path | str) -> np.ndarray:
@@ -145,7 +182,8 @@ def read_values(path: Path | str) -> np.ndarray:
         ImageError: missing or damaged.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
             # Palette indices are ids, not colours; an alpha channel marks nothing.
             return np.asarray(image.convert("RGB") if "A" in image.getbands() else image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

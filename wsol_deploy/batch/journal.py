@@ -80,10 +80,10 @@ class Journal:
     def __contains__(self, name: str) -> bool:
         return name in self._offsets and name not in self._failed
 
-    def files(self, name: str) -> list[str]:
-        """The files written for an image that is done."""
+    def entry(self, name: str) -> dict[str, Any]:
+        """The last entry of an image."""
         with self._path.open("rb") as stream:
-            return self._at(stream, name)["files"]
+            return self._at(stream, name)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The last entry of every image, sorted by name."""

@@ -20,7 +20,7 @@ BATCHES_AHEAD = 16
 
 
 def plan(
-    items: Iterable[Item], batch_size: int, policy: SizePolicy, is_done: Callable[[str], bool]
+    items: Iterable[Item], batch_size: int, policy: SizePolicy, is_done: Callable[[Item], bool]
 ) -> Iterator[list[Item]]:
     """Batches of images that the graph sees at one size, at most `batch_size` in each.
 
@@ -31,7 +31,7 @@ def plan(
         items: the images, in a fixed order.
         batch_size: 1 for no grouping.
         policy: of the card.
-        is_done: whether an image of this name needs nothing more.
+        is_done: whether an image needs nothing more.
     """
     items = iter(items)
     while chunk := list(itertools.islice(items, batch_size * BATCHES_AHEAD)):
@@ -43,7 +43,7 @@ def plan(
         for members in groups.values():
             for start in range(0, len(members), batch_size):
                 batch = members[start : start + batch_size]
-                if not all(is_done(item.name) for item in batch):
+                if not all(is_done(item) for item in batch):
                     yield batch
 
 

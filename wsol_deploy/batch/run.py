@@ -151,6 +151,7 @@ def run_on(
     with opened(output, settings, overwrite) as (folder, journal):
         if overwrite:
             report.remove_all(folder)
+        folder.remove(report.MANIFEST)
         before = len(journal)
         job = _Job(engine, options, writers, folder, journal, settings, stop, notice)
         if watch:
@@ -180,9 +181,13 @@ class _Job:
     stop: threading.Event
     notice: Callable[[Entry], None]
 
-    def is_done(self, name: str) -> bool:
-        """Whether the journal has the image and its files are there."""
-        return name in self.journal and self.folder.has(self.journal.files(name))
+    def is_done(self, item: Item) -> bool:
+        """Whether the journal has the image as it is now, and its files are there."""
+        if item.name not in self.journal:
+            return False
+        entry = self.journal.entry(item.name)
+        changed = item.version is not None and entry.get("version", item.version) != [*item.version]
+        return not changed and self.folder.has(entry["files"])
 
     def go_through(self, items: Iterable[Item]) -> int:
         """Predict and write what is not done; how many images that were."""

@@ -28,11 +28,13 @@ class Item:
         name: its path below the folder that holds all sources, with `/`, extension included;
             no two images share it.
         url: where it is, if not on this machine; `path` is then only its name there.
+        version: size in bytes and time of the last change in ns when it was found, if known.
     """
 
     path: Path
     name: str
     url: str | None = None
+    version: tuple[int, int] | None = None
 
 
 class Sources:
@@ -80,7 +82,15 @@ class Sources:
             else:
                 paths = iter((root,))
             for path in paths:
-                yield Item(path, path.relative_to(self.base).as_posix())
+                yield Item(path, path.relative_to(self.base).as_posix(), version=_version(path))
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def is_source(path: Path) -> bool:

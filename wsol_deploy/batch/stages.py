@@ -159,6 +159,7 @@ class Stages:
         seconds = (*work.seconds, time.perf_counter() - start)
         return {
             "image": work.item.name,
+            "version": work.item.version,
             "files": names,
             "seconds": dict(zip(STAGES, seconds, strict=True)),
             **sections,

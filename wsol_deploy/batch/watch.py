@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from wsol_deploy.batch.sources import Item
 
-State = tuple[int, int]
+Version = tuple[int, int]
 
 
 class Settled:
@@ -14,27 +14,25 @@ class Settled:
 
     Args:
         sources: all images; gone through on every iteration.
-        is_done: images of these names are passed over.
+        is_done: whether an image needs nothing more; it is passed over.
     """
 
-    def __init__(self, sources: Iterable[Item], is_done: Callable[[str], bool]) -> None:
+    def __init__(self, sources: Iterable[Item], is_done: Callable[[Item], bool]) -> None:
         self._sources = sources
         self._is_done = is_done
-        self._seen: dict[str, State] = {}
-        self._given: dict[str, State] = {}
+        self._seen: dict[str, Version] = {}
+        self._given: dict[str, Version] = {}
 
     def __iter__(self) -> Iterator[Item]:
         for item in self._sources:
-            if self._is_done(item.name):
+            if self._is_done(item):
                 self._seen.pop(item.name, None)
                 self._given.pop(item.name, None)
                 continue
-            try:
-                status = item.path.stat()
-            except OSError:
+            if item.version is None:
                 continue
-            state = (status.st_size, status.st_mtime_ns)
-            if self._seen.get(item.name) == state and self._given.get(item.name) != state:
-                self._given[item.name] = state
+            known = self._seen.get(item.name)
+            if known == item.version and self._given.get(item.name) != item.version:
+                self._given[item.name] = item.version
                 yield item
-            self._seen[item.name] = state
+            self._seen[item.name] = item.version

@@ -115,6 +115,11 @@ def predict(
     one = sources == ["-"]
     if "-" in sources and not one:
         raise UsageError("- reads one image from standard input: give no other source")
+    if one and (output is not None or save or instances or tile_above is not None):
+        raise UsageError(
+            "- writes one mask to standard output: leave --output, --save, --instances and "
+            "--tile-above out"
+        )
     if output is None:
         if not one:
             raise UsageError("--output is missing: name the folder to write to, as in -o masks/")

@@ -73,6 +73,7 @@ class Sample:
         if self.mask is None:
             raise DataError(f"{self.name}: has no mask; pixel metrics need one for every image")
         values = images.read_values(self.mask)
+        values = values.astype(np.uint8) if values.dtype == bool else values
         if values.ndim != 2 or values.max(initial=0) > classes:
             found = "colours" if values.ndim != 2 else f"the value {values.max()}"
             raise DataError(
@@ -113,6 +114,8 @@ class Dataset:
         for sample in sorted(self.samples, key=lambda sample: sample.name):
             label = SEPARATOR.join(self.classes[index] for index in sample.labels)
             size = sample.image.stat().st_size
-            digest.update(f"{sample.name}\0{label}\0{sample.split}\0{size}\n".encode())
+            digest.update(
+                f"{sample.name}\0{label}\0{sample.split}\0{size}\n".encode(errors="surrogateescape")
+            )
         counts: dict[str, int] = {split: len(self.subset(split)) for split in SPLITS}
         return DataFingerprint(name=self.name, images=counts, sha256=digest.hexdigest())

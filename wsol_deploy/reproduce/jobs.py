@@ -144,6 +144,8 @@ def _recipe(plan: Plan, row: str, budget: str, overrides: Sequence[str]) -> Reci
 def _check_overrides(plan: Plan, rows: Sequence[str], overrides: Sequence[str]) -> None:
     methods = dict.fromkeys(plan.rows[row].method for row in rows)
     for override in overrides:
+        if _key(override) == "training.seed":
+            raise UsageError("training.seed is each job's own: --seeds says how many there are")
         if not any(means(_key(override), method) for method in methods):
             check_meaning(_key(override), next(iter(methods)))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wsol_deploy.errors import ImageError, MissingExtra
+from wsol_deploy.images import ORIENTATION
 from wsol_deploy.pixelsize import DESCRIPTION, UNIT, X_RESOLUTION, Y_RESOLUTION, of_tags
 from wsol_deploy.runtime.pyramids import OPAQUE, check_size, over_white
 
@@ -133,6 +134,11 @@ def _level(file: Any, number: int) -> _Level:
             f"a TIFF of axes {layout}, {kind}, {colours.lower()} cannot be streamed; give it as "
             "gray or RGB of 8 or 16 bits"
         )
+    turned = page.tags.valueof(ORIENTATION, 1)
+    if turned != 1:
+        raise ImageError(
+            f"a TIFF of orientation {int(turned)} cannot be streamed; write it upright"
+        )
     inverted = colours == "MINISWHITE"
     if page.is_memmappable and layout in ("YX", "YXS"):
         rows = _Rows(file.filehandle.path, series.dataoffset, series.shape, series.dtype)
@@ -145,5 +151,5 @@ def _level(file: Any, number: int) -> _Level:
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
     if pixels.dtype == np.uint16:
-        return (pixels >> 8).astype(np.uint8)
+        return ((pixels.astype(np.uint32) * OPAQUE + 32767) // 65535).astype(np.uint8)
     return pixels * np.uint8(OPAQUE) if pixels.dtype == bool else pixels

@@ -68,7 +68,7 @@ class Whole:
             shares = np.array([_regions(soft, canvas, tile) for tile, _ in self._tiles])
         for name in names:
             values = np.array([outputs[name] for _, outputs in self._tiles])
-            weights = shares[:, POSTERIORS.index(name)]
+            weights = shares[:, POSTERIORS.index(name)] + np.finfo(np.float32).tiny
             found[name] = (weights @ values / weights.sum()).astype(np.float32)
         return found
 
