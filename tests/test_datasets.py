@@ -90,6 +90,17 @@ def test_masks_in_a_parallel_tree(tmp_path, mask):
     assert by_name(dataset)["cat/0.png"].mask == tmp_path / mask
 
 
+@pytest.mark.parametrize("place", [".", "test", "out", "test/cat"])
+def test_masks_that_predict_wrote_are_no_truth(tmp_path, place):
+    for level in ("train", "test") if place.startswith("test") else (".",):
+        class_folders(tmp_path / level)
+    output = tmp_path / place
+    truth(output / "masks/cat/0.png.png")
+    (output / "journal.jsonl").write_text('{"journal": 1}\n')
+    with pytest.raises(DataError, match="a model's masks are no truth; move"):
+        open_dataset(tmp_path)
+
+
 def test_boxes_csv_gives_the_boxes_of_the_image_s_own_class(tmp_path):
     class_folders(tmp_path)
     (tmp_path / "boxes.csv").write_text(

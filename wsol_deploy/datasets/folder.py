@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsol_deploy import images
+from wsol_deploy.batch.journal import NAME as JOURNAL
 from wsol_deploy.datasets import building
 from wsol_deploy.datasets.base import Dataset, Split
 from wsol_deploy.datasets.building import SPLIT_NAMES, Found
@@ -35,7 +36,7 @@ def read(path: Path, *, group_column: str | None = None) -> Dataset:
         group_column: not possible here.
 
     Raises:
-        DataError: a class without images, or a box of an unknown image.
+        DataError: a class without images, a box of an unknown image, or masks of a model.
     """
     building.no_groups(path, group_column)
     masks = _mask_tree(path / MASK_TREE)
@@ -64,6 +65,8 @@ def _folders(path: Path) -> list[Path]:
 def _class_folders(root: Path) -> Iterator[tuple[Path, Split | None]]:
     folders = _folders(root)
     levels = [folder for folder in folders if _is_level(folder)]
+    for place in (root, *levels):
+        _refuse_predictions(place)
     if not levels:
         yield from ((_filled(folder), None) for folder in folders)
         return
@@ -88,7 +91,16 @@ def _has_images(folder: Path) -> bool:
     return any(images.is_image(file) for file in folder.rglob("*"))
 
 
+def _refuse_predictions(folder: Path) -> None:
+    if (folder / JOURNAL).is_file():
+        raise DataError(
+            f"{folder}: wsol predict has written into it, and a model's masks are no truth; move "
+            f"{JOURNAL} and the folders it wrote, such as {MASK_TREE}/, out of the data set"
+        )
+
+
 def _filled(folder: Path) -> Path:
+    _refuse_predictions(folder)
     if not _has_images(folder):
         raise DataError(
             f"{folder}: no images in it; every folder there is a class: add images or remove it"
