@@ -290,5 +290,17 @@ def test_the_output_may_lie_inside_the_source(model, tmp_path):
     predict(tmp_path, "-o", tmp_path / "out", "-m", model)
 
 
+def test_what_an_earlier_run_wrote_is_no_source(model, tmp_path):
+    fill(tmp_path / "in", 3)
+    more = ("-m", model, "--save", "mask", "--save", "overlay", "--save", "jsonl")
+    predict(tmp_path / "in", "-o", tmp_path / "in/first", *more)
+    predict(tmp_path / "in", "-o", tmp_path / "in", *more)
+    predict(tmp_path / "in", "-o", tmp_path / "out", *more)
+    assert sorted(rows(tmp_path / "out")) == ["0001.png", "0002.png", "sub/0000.png"]
+    named = tmp_path / "in/first/masks"
+    predict(named, "-o", tmp_path / "named", *more)
+    assert len(rows(tmp_path / "named")) == 3
+
+
 def test_help_has_an_example():
     assert b"wsol predict photos/ -o" in predict("--help").stdout

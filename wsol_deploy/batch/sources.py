@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from wsol_deploy import images
+from wsol_deploy.batch.journal import NAME as JOURNAL
 from wsol_deploy.errors import DataError
 from wsol_deploy.runtime.pyramids import SLIDE_SUFFIXES, TIFF_SUFFIXES
 
@@ -41,8 +42,8 @@ class Sources:
     """The images that the command line names.
 
     Args:
-        sources: files (taken whatever their suffix), folders (searched for images, all levels)
-            and globs.
+        sources: files (taken whatever their suffix), folders (searched for images, all levels,
+            without what an earlier run wrote) and globs.
         output: the folder that is written to; what lies in its subfolders is no image to predict.
 
     Attributes:
@@ -113,7 +114,7 @@ def _walk(folder: Path, leave_out: set[Path], above: tuple[Path, ...] = ()) -> I
     """Images below a folder, one folder's names in memory at a time, hidden ones left out.
 
     A folder that cannot be listed is given itself, to fail as an image of its name; a link to a
-    folder above it ends the way.
+    folder above it ends the way, and so does a folder that an earlier run filled.
     """
     real = folder.resolve()
     if folder in leave_out or real in above:
@@ -124,7 +125,10 @@ def _walk(folder: Path, leave_out: set[Path], above: tuple[Path, ...] = ()) -> I
     except OSError:
         yield folder
         return
+    written = FOLDERS if (JOURNAL, False) in found else ()
     for name, is_folder in found:
+        if name in written:
+            continue
         if is_folder:
             yield from _walk(folder / name, leave_out, (*above, real))
         elif is_source(Path(name)):
