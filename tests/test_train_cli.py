@@ -185,11 +185,26 @@ def test_resume_takes_the_newest_run(wsol, data, recipe, tmp_path, monkeypatch):
     monkeypatch.setenv("WSOL_RUNS", str(tmp_path))
     code, _, err = wsol("train", data, "--resume")
     assert code == 2
-    assert "no run to go on with" in one_line(err)
-    wsol("train", data, "--recipe", recipe, "--max-steps", 1, "-o", tmp_path / "old")
-    wsol("train", data, "--recipe", recipe, "--max-steps", 1, "-o", tmp_path / "new")
+    assert f"no run of {data} to go on with" in one_line(err)
+    other = write_images(tmp_path / "data" / "other", seed=1)
+    short = ["--recipe", recipe, "--max-steps", 1]
+    for name, images in (("old", data), ("new", data), ("of-other", other)):
+        wsol("train", images, *short, "-o", tmp_path / name)
+    failed = wsol("train", data, *short, "--weights", "none.pth", "-o", tmp_path / "failed")
+    assert failed[0] == 1
     code, out, err = wsol("train", data, "--resume")
     assert (code, out.strip()) == (0, str(tmp_path / "new")), err
+
+
+def test_resume_with_other_data_changes_nothing(wsol, data, recipe, tmp_path):
+    folder = tmp_path / "run"
+    wsol("train", data, "--recipe", recipe, "--max-steps", 1, "-o", folder)
+    before = {name: (folder / name).read_bytes() for name in ("data.txt", "recipe.toml")}
+    other = write_images(tmp_path / "other", seed=1)
+    code, _, err = wsol("train", other, "--resume", "--epochs", 3, "-o", folder)
+    assert code == 1
+    assert "have changed since this run was started" in one_line(err)
+    assert {name: (folder / name).read_bytes() for name in before} == before
 
 
 def test_a_folder_that_holds_something(wsol, data, recipe, tmp_path):

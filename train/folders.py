@@ -72,8 +72,8 @@ def stored_recipe(
     return _with(stored, lengths)
 
 
-def resumed(output: Path | None) -> Path:
-    """The run to go on with: the one named, else the newest.
+def resumed(output: Path | None, data: Path) -> Path:
+    """The run to go on with: the one named, else the newest of this data that has saved its state.
 
     Raises:
         UsageError: there is none.
@@ -83,10 +83,14 @@ def resumed(output: Path | None) -> Path:
         if not (folder / RECIPE).is_file():
             raise UsageError(f"{output}: no run to go on with (no {RECIPE} in it)")
         return folder
-    started = list(runs.root().glob(f"*/{RECIPE}"))
-    if not started:
-        raise UsageError(f"{runs.root()}: no run to go on with; name one with --output")
-    return max(started, key=lambda path: path.stat().st_mtime_ns).parent
+    saved = [
+        path for path in runs.root().glob(f"*/{STATE}") if runs.data_of(path) == data.resolve()
+    ]
+    if not saved:
+        raise UsageError(
+            f"{runs.root()}: no run of {data} to go on with; name one with --output, or train anew"
+        )
+    return max(saved, key=lambda path: path.stat().st_mtime_ns).parent
 
 
 @contextmanager

@@ -72,19 +72,28 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
     Raises:
         ArtifactError: damaged, of another version, of another network, or of other data.
     """
+    check_data(folder, data_sha256)
     path = folder / FILE
     document = _document(path)
-    if document["data_sha256"] != data_sha256:
-        raise ArtifactError(
-            f"{path}: the images, labels or splits have changed since this run was started; "
-            "train again"
-        )
     try:
         _restore(updater, load_file(path), document["scaler"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
     return _position(document["position"])
+
+
+def check_data(folder: Path, data_sha256: str) -> None:
+    """Refuse a stored state of other data.
+
+    Raises:
+        ArtifactError: damaged, of another version, or of other data.
+    """
+    if data_sha256_of(folder) != data_sha256:
+        raise ArtifactError(
+            f"{folder / FILE}: the images, labels or splits have changed since this run was "
+            "started; train again"
+        )
 
 
 def data_sha256_of(folder: Path) -> str:

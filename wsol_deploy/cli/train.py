@@ -92,12 +92,12 @@ def train(
         "optim.batch_size": batch_size, "training.max_steps": max_steps, "training.seed": seed,
     }  # fmt: skip
     with interruptible() as asked, join(resolve_device(device)) as world, ExitStack() as hold:
-        from wsol_deploy.train import folders
+        from wsol_deploy.train import folders, state
         from wsol_deploy.train.data import open_for
         from wsol_deploy.train.finish import check_masks
 
         if resume:
-            folder = folders.resumed(output)
+            folder = folders.resumed(output, data)
             chosen = folders.stored_recipe(folder, recipe, set_ or [], flags)
         else:
             chosen = folders.chosen_recipe(recipe, set_ or [], flags)
@@ -105,6 +105,8 @@ def train(
         dataset = open_for(chosen, data)
         check_masks(dataset, chosen.model.method)
         chosen = folders.for_labels(chosen, several=dataset.multi_label)
+        if resume and (folder / state.FILE).is_file():
+            state.check_data(folder, dataset.fingerprint().sha256)
         if world.leads:
             hold.enter_context(folders.prepared(folder, chosen, resume=resume, overwrite=overwrite))
             remember_data(folder, data)
