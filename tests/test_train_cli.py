@@ -289,7 +289,8 @@ def test_bad_data_is_one_line_and_leaves_no_checkpoint(wsol, recipe, tmp_path, m
         (["--recipe", "papr-glas"], "did you mean paper-glas?"),
         (["--set", "optim.learnrate=1"], "did you mean optim."),
         (["--set", "erasing.sigmma=1"], "did you mean erasing.sigma?"),
-        (["--backbone", "resnet19"], "backbone"),
+        (["--backbone", "resnet19"], "did you mean resnet18?"),
+        (["--backbone", "vgg11", "--set", "model.last_stages=dilate"], "last_stages=drop"),
         (["--split", "weekly"], "data.split"),
         (["--device", "tpu"], "--device tpu"),
     ],
@@ -298,6 +299,7 @@ def test_bad_usage_is_exit_2(wsol, data, tmp_path, arguments, words):
     code, _, err = wsol("train", data, *arguments, "-o", tmp_path / "run")
     assert code == 2
     assert words in one_line(err)
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_do_not_fit(wsol, data, recipe, tmp_path):

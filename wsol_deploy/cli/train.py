@@ -93,6 +93,7 @@ def train(
     }  # fmt: skip
     with interruptible() as asked, join(resolve_device(device)) as world, ExitStack() as hold:
         from wsol_deploy.train import folders, state
+        from wsol_deploy.train.check import check_network
         from wsol_deploy.train.data import open_for
         from wsol_deploy.train.finish import check_masks
 
@@ -105,6 +106,7 @@ def train(
         dataset = open_for(chosen, data)
         check_masks(dataset, chosen.model.method)
         chosen = folders.for_labels(chosen, several=dataset.multi_label)
+        check_network(chosen.model, len(dataset.classes))
         if resume and (folder / state.FILE).is_file():
             state.check_data(folder, dataset.fingerprint().sha256)
         if world.leads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import logging
 from collections.abc import Callable, Sequence
@@ -153,10 +154,12 @@ def _timm(name: str, weights: str, output_stride: int) -> Any:
     import timm
 
     if not timm.is_model(name):
-        near = timm.list_models(f"*{name[:6]}*")[:3]
-        own = ", ".join((*RESNETS, "mobilenet_v2", LITE))
-        such = f" such as {', '.join(near)}" if near else ""
-        raise UsageError(f"backbone {name!r} is unknown; choose {own}, or a timm model{such}")
+        own = (*RESNETS, "mobilenet_v2", LITE)
+        near = difflib.get_close_matches(name, (*own, *timm.list_models()), n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"no backbone {name}; {hint}known: {', '.join(own)}, or any timm model's name"
+        )
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
     if name == LITE:
         options["bn_eps"] = LITE_EPSILON
