@@ -33,7 +33,8 @@ def test_a_folder_is_mirrored(model, tmp_path):
     paths = fill(tmp_path / "in", 7)
     done = predict(tmp_path / "in", "-o", tmp_path / "out", "-m", model)
     assert done.stdout == b""
-    assert b"7 images" in done.stderr and b"next: wsol" in done.stderr
+    assert "7 images" in done.stderr.decode()
+    assert f"next: wsol demo -m {model}\n" in done.stderr.decode()
     predictor = load(model, device="cpu")
     for path in paths:
         name = path.relative_to(tmp_path / "in").as_posix()
@@ -91,6 +92,15 @@ def test_a_corrupt_image_costs_one_line(model, tmp_path):
     predict(tmp_path / "in", "-o", tmp_path / "out", "-m", model)
     assert not (tmp_path / "out/failed.csv").exists()
     assert len(rows(tmp_path / "out")) == 4
+
+
+def test_nothing_comes_next_where_nothing_was_done(model, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"nothing")
+    done = predict(bad, "-o", tmp_path / "out", "-m", model, check=3)
+    told = done.stderr.decode()
+    assert "1 image failed, 0 done" in told
+    assert "next:" not in told
 
 
 def test_what_is_done_is_skipped_unless_overwritten(model, tmp_path):

@@ -161,12 +161,12 @@ def predict(
             )
         )
     summary = _run(runs, found, place, options, overwrite, watch, quiet)
+    _say_next(summary, model)
     if summary.interrupted:
         raise KeyboardInterrupt
     if summary.failed:
         raise SomeImagesFailed(
-            f"{summary.failed} images failed, {summary.images} are done; "
-            f"{output}/failed.csv says why"
+            f"{_images(summary.failed)} failed, {summary.images} done; {output}/failed.csv says why"
         )
 
 
@@ -236,16 +236,29 @@ def _run(
             notice=notice,
         )
     logger.info(
-        "%s: %d images, %d of them new, %d failed, %d to review, on %s",
+        "%s: %s, %d of them new, %d failed, %d to review, on %s",
         output,
-        summary.images,
+        _images(summary.images),
         summary.new,
         summary.failed,
         summary.to_review,
         engine.device,
     )
-    logger.info("next: wsol demo" if not summary.interrupted else "The same command goes on.")
     return summary
+
+
+def _say_next(summary: Summary, model: str | None) -> None:
+    import logging
+
+    logger = logging.getLogger("wsol_deploy")
+    if summary.interrupted:
+        logger.info("The same command goes on.")
+    elif summary.images:
+        logger.info("next: wsol demo%s", f" -m {model}" if model else "")
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def register(app: typer.Typer) -> None:
