@@ -14,6 +14,10 @@ import pytest
 from artifacts import make_artifact
 from evaluation_samples import write_data
 from PIL import Image
+from safetensors.numpy import save_file
+
+from wsol_deploy.artifacts import read_card
+from wsol_deploy.card import CARD_KEY
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -123,7 +127,21 @@ def test_classes_the_model_does_not_know(wsol, artifact, tmp_path):
     data.write_text(data.read_text().replace("malignant,", "adenoma,"))
     code, _, err = wsol("evaluate", data, "-m", artifact)
     assert code == 1
-    assert "classes the model does not know: adenoma; it knows benign, malignant" in err
+    told = f"{data}: has classes that {artifact} does not know: adenoma; it knows benign, malignant"
+    assert f"{told}; name the model of this data with -m" in err
+
+
+def test_a_model_that_was_not_named_is_said(wsol, artifact, tmp_path, monkeypatch):
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    monkeypatch.setenv("WSOL_RUNS", str(run.parent))
+    (run / "model.onnx").write_bytes(artifact.read_bytes())
+    save_file({}, run / "best.safetensors", {CARD_KEY: read_card(artifact).to_json()})
+    data = write_data(tmp_path)
+    code, _, err = wsol("evaluate", data, "--bootstrap", 0)
+    assert code == 0, err
+    assert f"model: {run / 'model.onnx'}\n" in err
+    assert "model: " not in wsol("evaluate", data, "-m", run, "--bootstrap", 0)[2]
 
 
 def test_an_empty_subset_says_what_there_is(wsol, artifact, tmp_path):

@@ -49,7 +49,7 @@ def newest() -> Path:
 
 
 def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -> Path:
-    """The model file that `--model` means.
+    """The model file that `--model` means; said aloud if it was not named.
 
     Args:
         model: a run's folder or name, a file, or None for the newest run.
@@ -73,6 +73,8 @@ def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -
     exported = [folder / name for folder in folders for name in ARTIFACTS]
     for candidate in [*exported, place / BEST, place / LAST]:
         if candidate.is_file() and not _outdated(candidate, place / BEST):
+            if model is None:
+                logger.info("model: %s", candidate)
             return candidate
     raise ArtifactError(f"{place}: no model in it; expected {BEST} or {EXPORT_FOLDER}/model.onnx")
 

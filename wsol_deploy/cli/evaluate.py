@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +77,7 @@ def evaluate(
 
     predictor = open_model(resolve(model, want="artifact"), device, trust=trust)
     chosen = select(data, predictor.card, subset=subset, split=split, seed=seed)
+    _check_classes(data, chosen.dataset.classes, predictor)
     if not quiet:
         _announce(chosen)
     used = predictor.card.threshold.value if threshold is None else threshold
@@ -107,6 +108,18 @@ def evaluate(
         )
     if not quiet:
         _say_next(data, model, report)
+
+
+def _check_classes(data: Path, classes: Sequence[str], predictor: Predictor) -> None:
+    from wsol_deploy.errors import DataError
+
+    known = predictor.card.classes
+    unknown = [name for name in classes if name not in known]
+    if unknown:
+        raise DataError(
+            f"{data}: has classes that {predictor.path} does not know: {', '.join(unknown)}; "
+            f"it knows {', '.join(known)}; name the model of this data with -m"
+        )
 
 
 def _announce(chosen: Selection) -> None:
