@@ -77,6 +77,23 @@ def test_report_and_csv_are_written(wsol, artifact, tmp_path):
     assert qualities == sorted(qualities)
 
 
+@pytest.mark.parametrize("option", ["--report", "--sheet", "--csv"])
+@pytest.mark.parametrize(
+    ("place", "told"), [("pages", "pages: is a folder; name a file"), ("file/page", "file is no")]
+)
+def test_what_cannot_be_written_is_refused_before_measuring(
+    wsol, artifact, tmp_path, option, place, told
+):
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "file").write_text("")
+    code, out, err = wsol(
+        "evaluate", write_data(tmp_path / "data"), "-m", artifact, option, tmp_path / place
+    )
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "images" not in err
+
+
 def test_without_masks_classification_only(wsol, artifact, tmp_path):
     code, out, _ = wsol("evaluate", write_data(tmp_path, masks=False), "-m", artifact)
     assert code == 0

@@ -73,8 +73,11 @@ def evaluate(
     from wsol_deploy.evaluation.held_out import select
     from wsol_deploy.evaluation.results import write_csv
     from wsol_deploy.evaluation.run import Predictions, open_model
+    from wsol_deploy.files import check_writable
     from wsol_deploy.runs import resolve
 
+    for path in filter(None, (report, sheet, csv)):
+        check_writable(path)
     predictor = open_model(resolve(model, want="artifact"), device, trust=trust)
     chosen = select(data, predictor.card, subset=subset, split=split, seed=seed)
     _check_classes(data, chosen.dataset.classes, predictor)
