@@ -55,3 +55,12 @@ def test_without_a_run_the_quickstarts_is_meant(tmp_path, monkeypatch):
     assert runs.newest() == runs.QUICKSTART
     make_run(tmp_path / "runs" / "own", {runs.BEST: "1"}, monkeypatch)
     assert runs.newest() == Path("runs/own")
+
+
+def test_a_folder_above_a_run_names_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "quickstart" / "run", {runs.BEST: "1"}, monkeypatch)
+    with pytest.raises(ArtifactError, match="no model in it; did you mean quickstart/run"):
+        runs.resolve("quickstart", want="artifact")
+    with pytest.raises(ArtifactError, match="expected best"):
+        runs.resolve(tmp_path, want="artifact")

@@ -36,16 +36,16 @@ def newest() -> Path:
     Raises:
         ArtifactError: there is no run yet.
     """
-    checkpoints = [path for path in root().glob(f"*/{BEST}") if path.is_file()]
-    if not checkpoints and (QUICKSTART / BEST).is_file():
+    run = _newest_in(root())
+    if run is None and (QUICKSTART / BEST).is_file():
         logger.info("no run in %s yet: this is the quickstart's, %s", root(), QUICKSTART)
         return QUICKSTART
-    if not checkpoints:
+    if run is None:
         raise ArtifactError(
             f"{root()}: no run yet; train one with wsol train DATA or wsol quickstart, "
             "or name a model with --model"
         )
-    return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
+    return run
 
 
 def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -> Path:
@@ -76,7 +76,15 @@ def resolve(model: str | Path | None, want: Literal["artifact", "checkpoint"]) -
             if model is None:
                 logger.info("model: %s", candidate)
             return candidate
-    raise ArtifactError(f"{place}: no model in it; expected {BEST} or {EXPORT_FOLDER}/model.onnx")
+    below = _newest_in(place)
+    hint = f"did you mean {below}?" if below else f"expected {BEST} or {EXPORT_FOLDER}/model.onnx"
+    raise ArtifactError(f"{place}: no model in it; {hint}")
+
+
+def _newest_in(folder: Path) -> Path | None:
+    """The run in this folder whose best checkpoint is the newest."""
+    found = [path.parent for path in folder.glob(f"*/{BEST}") if path.is_file()]
+    return max(found, key=lambda run: (run / BEST).stat().st_mtime_ns, default=None)
 
 
 def _outdated(exported: Path, best: Path) -> bool:
