@@ -12,6 +12,8 @@ the recipe as it is, so each way needs an --output of its own.
     sigma   its centre moves from 0.7 to its value, so the mask grows from the surest places
     crf     the pixel head's loss plus the gated CRF loss (Obukhov et al. 2019)
     ncut    the same with the normalised cut (Tang et al. 2018)
+    same    EfficientNet-Lite0 with the padding and the epsilon that its weights were trained with,
+            TensorFlow's SAME and 1e-3, and each cell of a map laid on the middle of its pixels
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsol_deploy.cli import main
+from wsol_deploy.model import backbones, resampling
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import soft_mask
 from wsol_deploy.model.minmax import MinMaxNetwork
@@ -120,12 +123,43 @@ def normalised_cut(logits: Tensor, alike: Tensor) -> Tensor:
     return torch.stack(cuts).sum(dim=0).mean()
 
 
+class SameConv2d(torch.nn.Conv2d):
+    """A strided convolution that pads as TensorFlow does an even side: a pixel less before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = self.kernel_size[0] // 2
+        x = F.pad(x, (side - 1, side + 1, side - 1, side + 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def same() -> None:
+    create = backbones._timm
+
+    def padded(name: str, weights: str, output_stride: int) -> torch.nn.Module:
+        net = create(name, weights, output_stride)
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eps = 1e-3
+            if isinstance(module, torch.nn.Conv2d) and module.stride != (1, 1):
+                module.__class__ = SameConv2d
+        return net
+
+    def tent(source: int, target: int, stride: float, start: int, like: Tensor) -> Tensor:
+        cells = torch.arange(source, device=like.device, dtype=torch.float32)
+        pixels = start + torch.arange(target, device=like.device, dtype=torch.float32)
+        position = torch.minimum(((pixels + 0.5) / stride - 0.5).clamp(min=0), cells[-1])
+        return (1 - (position[:, None] - cells[None, :]).abs()).clamp(min=0).to(like.dtype)
+
+    backbones._timm, resampling._tent = padded, tent
+
+
 WAYS = {
     "probe": probe,
     "omega": omega,
     "sigma": sigma,
     "crf": lambda: regularised(crf),
     "ncut": lambda: regularised(normalised_cut),
+    "same": same,
 }
 
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsol_deploy.errors import ArtifactError
 
 SCHEMA_VERSION = "1.0"
-MASK_RULE_VERSION = 2
 CARD_KEY = "wsol"
 OUTPUTS = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
 SEPARATOR = ";"  # between the classes of an image that shows several
@@ -97,10 +96,10 @@ class MaskRule(Part):
     """How the mask follows from the class maps (Eq. 8, 10 and 11), for images seen in tiles.
 
     Attributes:
-        version: of this rule; files of version 1 see no image in tiles.
+        version: of this rule.
         stride: pixels of the graph's image from one cell of the class maps to the next.
-        alignment: how maps are laid over the image: corners on corners; cell i on pixel
-            i * stride + (stride - 1) / 2 (`middle`); or on i * stride (`stride`, of version 1).
+        alignment: how maps are laid over the image: cell i on pixel i * stride, or corners on
+            corners.
         kmax, kmin, alpha: of the pooling that makes a posterior of the class maps; kmax = 1 is
             their mean, kmax = 0 their maximum.
         lse_r: of log-sum-exp pooling, or None.
@@ -111,9 +110,9 @@ class MaskRule(Part):
             maps then only make the posterior.
     """
 
-    version: int = MASK_RULE_VERSION
+    version: int = 1
     stride: int = Field(ge=1)
-    alignment: Literal["corners", "middle", "stride"]
+    alignment: Literal["corners", "stride"]
     kmax: float = 1.0
     kmin: float = 0.0
     alpha: float = 0.0
