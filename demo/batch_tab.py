@@ -43,7 +43,7 @@ class BatchTab:
                 )
             with gr.Column(scale=3, min_width=300):
                 self._save = gr.CheckboxGroup(
-                    list(batch.SAVE), value=list(batch.DEFAULT_SAVE), label="Write",
+                    _offered(room), value=list(batch.DEFAULT_SAVE), label="Write",
                     info="As wsol predict --save", elem_id="batch-save",
                 )  # fmt: skip
                 self._threshold = gr.Slider(
@@ -116,6 +116,16 @@ class BatchTab:
             self._table: gr.update(value=rows, visible=bool(rows)),
             self._stop: gr.update(interactive=False),
         }
+
+
+def _offered(room: Room) -> list[str]:
+    """What the page's model can give to write."""
+    without = set()
+    if room.card.task != "multi-label":
+        without.add("class-mask")
+    if "class_maps" not in room.shelf.predictor().outputs:
+        without.add("heatmap")
+    return [name for name in batch.SAVE if name not in without]
 
 
 def _row(row: dict[str, Any]) -> list[Any]:

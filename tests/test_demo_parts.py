@@ -156,11 +156,25 @@ def test_a_model_with_fewer_outputs_shows_what_it_has(
     assert verdict in panels.verdict(look.report(0.5), predictor.card)
     assert missing in card_page(predictor.card).partition("Does not give")[2]
     room = Room(shelf, Sessions(tmp_path / "sessions"), [], Limits())
-    (turn,) = (
-        part["props"] for part in build(room).get_config_file()["components"]
-        if part["props"].get("elem_id") == "look-view"
-    )  # fmt: skip
-    assert [view for view, _ in turn["choices"]] == look.views
+    assert choices(room, "look-view") == look.views
+    assert ("heatmap" in choices(room, "batch-save")) is ("class_maps" in outputs)
+
+
+def choices(room: Room, name: str) -> list[str]:
+    """What a control of the page lets its user choose from."""
+    parts = (part["props"] for part in build(room).get_config_file()["components"])
+    (props,) = (part for part in parts if part.get("elem_id") == name)
+    return [value for _, value in props["choices"]]
+
+
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_a_mask_a_class_is_offered_where_there_are_several(
+    shelf: Shelf, tmp_path: Path, task: str
+) -> None:
+    page = Shelf(list(shelf.paths.values()), "cpu")
+    page.cards[page.first] = shelf.cards[shelf.first].model_copy(update={"task": task})
+    room = Room(page, Sessions(tmp_path), [], Limits())
+    assert ("class-mask" in choices(room, "batch-save")) is (task == "multi-label")
 
 
 def test_many_classes_are_cut_to_the_likeliest() -> None:
