@@ -14,7 +14,7 @@ from wsol_deploy.demo.look import Drawing, Look
 from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
-from wsol_deploy.demo.speech import spoken
+from wsol_deploy.demo.speech import sentence, spoken
 
 PICK = (
     "element.addEventListener('click', (event) => {"
@@ -149,7 +149,13 @@ class LookTab:
 
     def _read(self, values: Values, request: gr.Request) -> dict:
         path = values[self.picture]
-        return {} if path is None else self._present(self._room.look(path), values, request)
+        if path is None:
+            return {}
+        try:
+            look = self._room.look(path)
+        except Exception as error:
+            return {**self._clear(request), self._message: panels.alert(sentence(error))}
+        return self._present(look, values, request)
 
     def _example(self, values: Values, request: gr.Request, event: gr.EventData) -> dict:
         return self._present(self._room.look_at_example(int(event.index)), values, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -30,6 +31,7 @@ CAPTIONS = {
     views.HEAT: "How far each place speaks for {label}, among the classes.",
     views.PLAIN: "The picture as it came.",
 }
+FILE_FIRST = re.compile(r"[^:;]*\.\w")
 LINED = (views.OVERLAY, views.SOFT, views.HEAT)
 
 
@@ -47,10 +49,11 @@ def header(card: ModelCard) -> str:
 
 
 def alert(sentence: str) -> str:
-    """A sentence about what went wrong; empty for none."""
+    """A sentence about what went wrong; empty for none. A file's name at its start stays as is."""
     if not sentence:
         return ""
-    sentence = sentence[0].upper() + sentence[1:]
+    if not FILE_FIRST.match(sentence):
+        sentence = sentence[0].upper() + sentence[1:]
     end = "" if sentence.endswith((".", "!", "?")) else "."
     return f'<div class="alert" role="alert">{escape(sentence)}{end}</div>'
 

@@ -247,7 +247,10 @@ def test_a_bad_picture_is_a_sentence_in_the_page(
     (tmp_path / name).write_bytes(content)
     tab.choose(tmp_path / name)
     alert = tab.page.locator("#look-message [role=alert]")
+    sync_api.expect(alert).to_contain_text(name)
     sync_api.expect(alert).to_contain_text(words, ignore_case=True)
+    sync_api.expect(tab.page.locator("#look-stage img")).to_have_count(0)
+    sync_api.expect(tab.page.locator("#look-verdict")).to_have_text("No picture yet.")
     assert tab.page.locator("[data-testid=toast-body], .toast-body").count() == 0
     tab.page.locator("#look-examples button").first.click()
     sync_api.expect(alert).to_have_count(0)

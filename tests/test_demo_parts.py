@@ -310,6 +310,19 @@ def test_what_comes_from_outside_is_escaped() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("my text.png: not an image", "my text.png: not an image."),
+        ("text.png is empty", "text.png is empty."),
+        ("choose a picture first", "Choose a picture first."),
+        ("no class 'cat'; known: dog", "No class"),
+    ],
+)
+def test_a_sentence_begins_large_and_a_file_s_name_as_it_is(sentence: str, shown: str) -> None:
+    assert f">{shown}" in panels.alert(sentence)
+
+
+@pytest.mark.parametrize(
     ("inside", "outside", "review", "words"),
     [
         (0.1, 0.9, None, ["Nothing stands out", "settles the class"]),
