@@ -23,10 +23,9 @@ drawn = MinMaxNetwork.drawn
 def move(pixels: int) -> None:
     """Let the masks that a pixel head draws lie so much further up and to the left."""
 
-    def moved(*given: object) -> Tensor:
-        return F.pad(drawn(*given), (0, pixels, 0, pixels), mode="replicate")[
-            :, :, pixels:, pixels:
-        ]
+    def moved(*given: Tensor) -> Tensor:
+        wider = F.pad(drawn(*given), (0, pixels, 0, pixels), mode="replicate")
+        return wider[:, :, pixels:, pixels:]
 
     MinMaxNetwork.drawn = moved
 
