@@ -138,7 +138,7 @@ def test_a_journal_forgets_a_torn_line_and_failures(tmp_path):
     with Journal(path, {"a": 1}) as journal:
         assert "x" in journal
         assert "torn" not in journal and "bad" not in journal
-        assert journal.entry("x")["files"] == ["f"]
+        assert journal.files("x") == ["f"]
         journal.add({"image": "torn", "files": []})
         assert [entry["image"] for entry in journal.entries()] == ["torn", "x"]
     assert all(json.loads(line) for line in path.read_bytes().splitlines())
@@ -372,7 +372,36 @@ def test_a_changed_image_is_predicted_anew(model, tmp_path):
     out, options = tmp_path / "out", Options(save=("mask",))
     assert [go(model, [tmp_path / "in"], out, options).new for _ in range(2)] == [1, 0]
     Image.new("RGB", (80, 48), "white").save(path)
+    assert go(model, [tmp_path / "in"], out, options).new == 1
+    (mask,) = (out / "masks").rglob("*.png")
+    assert Image.open(mask).size == (80, 48)
+
+
+def test_an_image_that_became_unreadable_leaves_no_mask(model, tmp_path):
+    path, _ = fill(tmp_path / "in", 2)
+    out, options = tmp_path / "out", Options(save=("mask",))
     go(model, [tmp_path / "in"], out, options)
+    path.write_bytes(b"broken")
+    summary = go(model, [tmp_path / "in"], out, options)
+    assert (summary.images, summary.new, summary.failed) == (1, 0, 1)
+    assert len([mask for mask in (out / "masks").rglob("*") if mask.is_file()]) == 1
+
+
+def test_watching_sees_a_change(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("wsol_deploy.batch.run.WATCH_SECONDS", 0.05)
+    (path,) = fill(tmp_path / "in", 1)
+    out, stop, found = tmp_path / "out", threading.Event(), []
+    given_up = threading.Timer(60, stop.set)
+    given_up.start()
+
+    def look(entry: object) -> None:
+        found.append(entry)
+        if len(found) == 2:
+            stop.set()
+        Image.new("RGB", (80, 48), "white").save(path)
+
+    go(model, [tmp_path / "in"], out, Options(save=("mask",)), watch=True, stop=stop, notice=look)
+    given_up.cancel()
     (mask,) = (out / "masks").rglob("*.png")
     assert Image.open(mask).size == (80, 48)
 

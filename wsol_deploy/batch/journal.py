@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,6 +35,7 @@ class Journal:
         self._path = path
         self._offsets: dict[str, int] = {}
         self._failed: set[str] = set()
+        self._new: set[str] = set()
         self._stream = path.open("ab")
         try:
             lock(self._stream.fileno(), path.parent, "wsol predict")
@@ -69,21 +70,32 @@ class Journal:
         return len(self._failed)
 
     @property
+    def new(self) -> int:
+        """Images done since it was opened that were not done before as they are now."""
+        return len(self._new - self._failed)
+
+    @property
     def place(self) -> object:
         """The output folder, for messages."""
         return self._path.parent
 
     def add(self, entry: dict[str, Any]) -> None:
         """Append one image's entry, with `image` and, if it failed, `failed`."""
+        if self.files(entry["image"], entry.get("version")) is None:
+            self._new.add(entry["image"])
         self._note(entry, self._append(entry))
 
     def __contains__(self, name: str) -> bool:
         return name in self._offsets and name not in self._failed
 
-    def entry(self, name: str) -> dict[str, Any]:
-        """The last entry of an image."""
+    def files(self, name: str, version: Sequence[int] | None = None) -> list[str] | None:
+        """The files written for an image; None if it is not done, or not in this version of it."""
+        if name not in self:
+            return None
         with self._path.open("rb") as stream:
-            return self._at(stream, name)
+            entry = self._at(stream, name)
+        same = version is None or entry.get("version", [*version]) == [*version]
+        return entry["files"] if same else None
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """The last entry of every image, sorted by name."""

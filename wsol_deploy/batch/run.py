@@ -39,7 +39,7 @@ class Summary:
 
     Attributes:
         images: done, in this run and before.
-        new: done in this run.
+        new: done in this run and not before, or changed since.
         failed: images that failed in this run.
         to_review: images done whose trust is low; 0 if no table was asked for.
         interrupted: it was stopped before the end.
@@ -152,7 +152,6 @@ def run_on(
         if overwrite:
             report.remove_all(folder)
         folder.remove(report.MANIFEST)
-        before = len(journal)
         job = _Job(engine, options, writers, folder, journal, settings, stop, notice)
         if watch:
             job.keep_going(sources)
@@ -161,7 +160,7 @@ def run_on(
         counts = job.conclude(complete=not stop.is_set())
     return Summary(
         images=counts["images"],
-        new=counts["images"] - before,
+        new=journal.new,
         failed=counts["failed"],
         to_review=counts["to_review"],
         interrupted=stop.is_set(),
@@ -183,11 +182,8 @@ class _Job:
 
     def is_done(self, item: Item) -> bool:
         """Whether the journal has the image as it is now, and its files are there."""
-        if item.name not in self.journal:
-            return False
-        entry = self.journal.entry(item.name)
-        changed = item.version is not None and entry.get("version", item.version) != [*item.version]
-        return not changed and self.folder.has(entry["files"])
+        files = self.journal.files(item.name, item.version)
+        return files is not None and self.folder.has(files)
 
     def go_through(self, items: Iterable[Item]) -> int:
         """Predict and write what is not done; how many images that were."""
@@ -196,10 +192,17 @@ class _Job:
         going = takewhile(lambda batch: not self.stop.is_set(), batches)
         count = 0
         for entry in self.engine.run(going, self.options, self.folder, self.stop):
+            self._clear(entry)
             self.journal.add(entry)
             self.notice(entry)
             count += 1
         return count
+
+    def _clear(self, entry: Entry) -> None:
+        """Remove what was written for an image before and is not written for it now."""
+        before = self.journal.files(entry["image"]) or ()
+        for name in {*before}.difference(entry.get("files", ())):
+            self.folder.remove(name)
 
     def keep_going(self, sources: AnySources) -> None:
         """Go through what arrives again and again; write the tables when it is quiet."""
