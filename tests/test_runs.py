@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,11 @@ def test_a_folder_above_a_run_names_the_run(tmp_path, monkeypatch):
         runs.resolve("quickstart", want="artifact")
     with pytest.raises(ArtifactError, match="expected best"):
         runs.resolve(tmp_path, want="artifact")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of bytes")
+def test_a_run_remembers_data_of_any_name(tmp_path: Path) -> None:
+    data = tmp_path / os.fsdecode(b"gl\xe4ser")
+    data.mkdir()
+    runs.remember_data(tmp_path, data)
+    assert runs.data_of(tmp_path / "best.safetensors") == data

@@ -100,6 +100,24 @@ def test_class_names_of_any_letters(wsol, recipe, tmp_path):
     assert set(read_card(tmp_path / "run" / "best.safetensors").classes) == set(names.values())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names of bytes")
+@pytest.mark.parametrize("split", ["official", "hash"])
+def test_names_of_any_bytes(wsol, recipe, tmp_path, split):
+    root = write_images(tmp_path / "data", images=24)
+    for path in [*root.rglob("*.png")]:
+        path.rename(path.with_stem(os.fsdecode(b"b\xe4r ") + f"{path.parts[-3]} {path.stem}"))
+    run, table, page = tmp_path / "run", tmp_path / "images.csv", tmp_path / "report.html"
+    short = ["--recipe", recipe, "--epochs", 1, "--split", split]
+    code, _, err = wsol("train", root, *short, "-o", run)
+    assert code == 0, err
+    model = run / "best.safetensors"
+    told = ["--subset", "valid", "--bootstrap", 0, "--csv", table, "--report", page]
+    code, _, err = wsol("evaluate", root, "-m", model, *told)
+    assert code == 0, err
+    assert b"b\xe4r" in table.read_bytes()
+    assert "b\ufffdr" in page.read_text("utf-8")
+
+
 def start(*arguments: object, **options: object) -> subprocess.Popen:
     return subprocess.Popen(
         [*PROCESS, *map(str, arguments)], env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.tensorboard import summary
 
 from wsol_deploy import images
-from wsol_deploy.files import write_whole
+from wsol_deploy.files import readable, write_whole
 from wsol_deploy.train.loader import Images
 
 METRICS = "metrics.csv"
@@ -103,7 +103,7 @@ class Board:
         for index in range(min(SHOWN, len(self._valid))):
             picture = _side_by_side(network, pixels, self._valid[index])
             name = self._valid.samples[index].name
-            self._add(step, summary.image(f"mask/{name}", picture, dataformats="HWC"))
+            self._add(step, summary.image(f"mask/{readable(name)}", picture, dataformats="HWC"))
 
     def _add(self, step: int, content: Summary) -> None:
         self._write(Event(wall_time=time.time(), step=step, summary=content))

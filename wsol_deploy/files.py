@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and names that need not be UTF-8."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def check_writable(path: Path) -> None:
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise UsageError(f"{path}: cannot be written, {place} is no folder that you may write to")
+
+
+def readable(name: str) -> str:
+    """A file's name as UTF-8 text: names need not be."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

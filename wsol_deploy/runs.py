@@ -102,13 +102,13 @@ def _outdated(exported: Path, best: Path) -> bool:
 
 def remember_data(folder: Path, data: Path) -> None:
     """Note in a run where its training's data lies."""
-    write_whole(folder / DATA, f"{data.resolve()}\n".encode())
+    write_whole(folder / DATA, os.fsencode(data.resolve()) + b"\n")
 
 
 def data_of(model: Path) -> Path | None:
     """Where the data lies that a run's checkpoint or artifact was trained on, if it still does."""
     for folder in model.resolve().parents[:2]:
         if (folder / DATA).is_file():
-            data = Path((folder / DATA).read_text("utf-8").rstrip("\n"))
+            data = Path(os.fsdecode((folder / DATA).read_bytes().rstrip(b"\n")))
             return data if data.exists() else None
     return None

@@ -53,11 +53,6 @@ class Page:
         return None if scores is None else scores[self.label_of(part)]
 
 
-def readable(name: str) -> str:
-    """A file's name as UTF-8 text: names need not be."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def categories(card: ModelCard) -> list[str]:
     """The names that `Page.label_of` can take for a model, in order."""
     known = card.outputs or ("probs",)

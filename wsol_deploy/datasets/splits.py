@@ -99,7 +99,8 @@ def _official(dataset: Dataset) -> Dataset:
 
 def _hash(dataset: Dataset, test_fraction: float) -> Dataset:
     def split(sample: Sample) -> Split:
-        digest = hashlib.sha1((sample.group or sample.name).encode()).hexdigest()
+        name = (sample.group or sample.name).encode(errors="surrogateescape")
+        digest = hashlib.sha1(name).hexdigest()
         return "test" if int(digest, 16) % 100 < round(100 * test_fraction) else "train"
 
     return dataset.with_samples(replace(one, split=split(one)) for one in dataset.samples)

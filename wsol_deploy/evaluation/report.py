@@ -16,7 +16,7 @@ from wsol_deploy.evaluation.markup import percent, section
 from wsol_deploy.evaluation.measure import truth_of
 from wsol_deploy.evaluation.results import Evaluation, ImageResult
 from wsol_deploy.evaluation.sheet import COLUMNS, SheetRow
-from wsol_deploy.files import write_whole
+from wsol_deploy.files import readable, write_whole
 from wsol_deploy.runtime.prediction import Prediction
 
 PICTURE = 420
@@ -108,7 +108,7 @@ def write_report(
         f"<title>{escape(title)}</title><style>{style}</style></head>"
         f"<body><main>{''.join(body)}</main></body></html>"
     )
-    write_whole(Path(path), page.encode())
+    write_whole(Path(path), readable(page).encode())
 
 
 def _heading(title: str, facts: Mapping[str, str]) -> str:

@@ -201,7 +201,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     writer.writerow([*fields, "quality"])
     for result in evaluation.worst_first():
         writer.writerow([_cell(getattr(result, f)) for f in fields] + [_cell(result.quality)])
-    write_whole(path, text.getvalue().encode())
+    write_whole(path, text.getvalue().encode(errors="surrogateescape"))
 
 
 def _cell(value: object) -> object:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from wsol_deploy.batch.page import Page, readable
+from wsol_deploy.batch.page import Page
 from wsol_deploy.batch.writers.base import LABEL
+from wsol_deploy.files import readable
 from wsol_deploy.runtime.geometry import Component
 
 HEAD, TAIL = b'{"type": "FeatureCollection", "features": [', b"]}"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from wsol_deploy.batch.folder import Folder
-from wsol_deploy.batch.page import readable
 from wsol_deploy.batch.writers.base import EVERYTHING_BUT_MAPS, Entries
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import MissingExtra
+from wsol_deploy.files import readable
 
 Row = dict[str, Any]
 ROWS_AT_ONCE = 5000
