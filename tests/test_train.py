@@ -17,9 +17,11 @@ from wsol_deploy.datasets import open_dataset
 from wsol_deploy.errors import ArtifactError, WsolError
 from wsol_deploy.model.build import build
 from wsol_deploy.runs import BEST, LAST
+from wsol_deploy.train import loop
 from wsol_deploy.train.finish import calibrate_checkpoint
 from wsol_deploy.train.loop import synchronised, train
 from wsol_deploy.train.updates import NotFinite
+from wsol_deploy.train.validation import Score, validate
 
 QUIET = {"quiet": True}
 
@@ -265,6 +267,24 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(dataset, tmp_path):
     assert outcome.position.steps == 3
     assert [row["step"] for row in rows(tmp_path)] == ["2", "3"]
     assert (tmp_path / BEST).is_file()
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_the_best_is_that_of_whole_epochs_where_steps_ran_out(
+    dataset, plain, tmp_path, cut, monkeypatch
+):
+    recipe = tiny_recipe(optim={"epochs": 3}, training={"max_steps": cut})
+    counts = itertools.count(2, 2)
+
+    def validation(*arguments):
+        return validate(*arguments) if next(counts) <= cut else Score(0.0, 0.0)
+
+    with monkeypatch.context() as lucky:
+        lucky.setattr(loop, "validate", validation)
+        train(recipe, dataset, tmp_path, **QUIET)
+    assert (tmp_path / BEST).is_file()
+    train(tiny_recipe(optim={"epochs": 3}), dataset, tmp_path, **QUIET)
+    assert differ(weights(tmp_path, BEST), weights(plain, BEST)) == 0
 
 
 def test_nan_stops_and_names_the_last_good_checkpoint(dataset, tmp_path):

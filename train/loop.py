@@ -60,7 +60,8 @@ def train(
     """Train, or go on with the training whose state is in the folder.
 
     After every epoch the folder holds best.safetensors (lowest validation error, ties broken by
-    the validation loss), last.safetensors, state.safetensors and metrics.csv.
+    the validation loss), last.safetensors, state.safetensors and metrics.csv. An epoch that
+    `max_steps` cuts short is the best only if none has ended.
 
     Args:
         recipe: of the training.
@@ -159,12 +160,13 @@ class _Run:
     def _end_epoch(self, started: float) -> None:
         at = self.position
         score = self._validate()
-        better = score is None or at.best is None or score < at.best
-        if better:
+        ended = at.step == len(self.loader)
+        better = score is None or at.best is None or (ended and score < at.best)
+        if better and ended:
             at.best, at.best_epoch = score, at.epoch
         row = self._row(score, time.perf_counter() - started)
         self.display.epoch(row, better)
-        if at.step == len(self.loader):
+        if ended:
             at.epoch, at.step, at.totals, at.seconds = at.epoch + 1, 0, Totals(), 0.0
         if self.records is not None:
             self.records.epoch(row, score, better, at)

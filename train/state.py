@@ -29,8 +29,8 @@ class Position:
         epoch: the current one, from 0.
         step: updates done in it.
         steps: updates done in all.
-        best: score of the best checkpoint.
-        best_epoch: epoch after which it was taken, from 0; -1 for none yet.
+        best: score of the best whole epoch's checkpoint.
+        best_epoch: epoch after which it was taken, from 0; -1 if none has ended yet.
         totals: of the current epoch so far.
         seconds: spent in it so far.
     """
