@@ -15,14 +15,13 @@ from wsol_deploy import images
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.run import run
 from wsol_deploy.batch.sources import Sources
-from wsol_deploy.batch.writers import FILE_WRITERS, TABLE_WRITERS
+from wsol_deploy.batch.writers import NAMES
 from wsol_deploy.demo import uploads, views
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.uploads import MB, Limits
 from wsol_deploy.errors import DataError, ImageError, UsageError
 from wsol_deploy.runtime import Predictor
 
-SAVE = tuple(dict.fromkeys((*FILE_WRITERS, *TABLE_WRITERS)))
 DEFAULT_SAVE = ("mask", "overlay", "geojson", "csv", "jsonl")
 SHOWN = ("overlays/", "cutouts/", "masks/")
 MOST_SHOWN = 60
@@ -98,8 +97,8 @@ def _check_save(save: Sequence[str]) -> None:
     if not save:
         raise UsageError("tick at least one thing to write")
     for name in save:
-        if name not in SAVE:
-            raise UsageError(f"nothing called {name!r} can be written; known: {', '.join(SAVE)}")
+        if name not in NAMES:
+            raise UsageError(f"nothing called {name!r} can be written; known: {', '.join(NAMES)}")
 
 
 def _sift(folder: Path, limits: Limits) -> list[tuple[str, str]]:

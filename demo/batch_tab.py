@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from wsol_deploy.batch.writers import NAMES
 from wsol_deploy.card import SEPARATOR
 from wsol_deploy.demo import batch, panels
 from wsol_deploy.demo.parts import files, gallery
@@ -125,7 +126,7 @@ def _offered(room: Room) -> list[str]:
         without.add("class-mask")
     if "class_maps" not in room.shelf.predictor().outputs:
         without.add("heatmap")
-    return [name for name in batch.SAVE if name not in without]
+    return [name for name in NAMES if name not in without]
 
 
 def _row(row: dict[str, Any]) -> list[Any]:
