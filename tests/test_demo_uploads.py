@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsol_deploy.demo import uploads
+from wsol_deploy.demo import batch, uploads
 from wsol_deploy.demo.uploads import Limits
 from wsol_deploy.errors import DataError, ImageError, WsolError
 
@@ -103,6 +103,13 @@ def test_pictures_and_zips_end_in_one_folder_under_their_names(tmp_path: Path) -
     assert uploads.gather([one, two, packed], into, LIMITS) == 3
     found = sorted(path.relative_to(into).as_posix() for path in into.rglob("*.png"))
     assert found == ["a (2).png", "a.png", "more/deep/b.png"]
+
+
+def test_pictures_of_one_stem_stay_two(tmp_path: Path) -> None:
+    for name in ("photo", "photo.png"):
+        (tmp_path / name).write_bytes(picture_bytes())
+    assert batch._sift(tmp_path, LIMITS) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo (2).png", "photo.png"]
 
 
 @pytest.mark.parametrize(

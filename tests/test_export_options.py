@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from wsol_deploy import runtime
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.card import OUTPUTS
 from wsol_deploy.errors import ProofFailed, UsageError
-from wsol_deploy.export import Options, Shape, export_model
+from wsol_deploy.export import Options, Shape, export_model, exporter, proof_data
 from wsol_deploy.model import checkpoint
 
 
@@ -55,6 +56,21 @@ def test_a_fixed_shape_is_in_the_graph_and_any_image_still_goes_through(tmp_path
 def test_int8_needs_training_images() -> None:
     with pytest.raises(UsageError, match="--proof-data"):
         export_model(a_checkpoint(), ["onnx"], options=Options(precision="int8"))
+
+
+def test_int8_is_calibrated_on_images_from_first_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets are sorted by class: the first images would be of one class."""
+    pictures = tuple(
+        proof_data.Picture("", partial(np.full, (32, 32, 3), number, np.uint8))
+        for number in range(100)
+    )
+    data = proof_data.ProofData("a hundred", pictures)
+    monkeypatch.setattr(proof_data, "training", lambda *_: data)
+    path = a_checkpoint()
+    batches = exporter._calibration(read_card(path), path, Options(precision="int8"))
+    seen = [int(batch.flat[0]) for batch in batches]
+    assert len(set(seen)) == exporter.CALIBRATION
+    assert max(np.diff([*seen, 100])) <= 2
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,13 @@ def test_tiles_give_what_one_pass_gives(model, picture, tiling):
     assert abs(len(tiled.components) - len(whole.components)) <= 1
 
 
+def test_posteriors_of_an_image_that_is_all_foreground(tmp_path, picture):
+    model = load(make_model(tmp_path / "m.onnx", low=-1000.0, high=-999.0), device="cpu")
+    tiled = predict_large(model, ArrayPyramid(picture), tiling=SMALL)
+    assert tiled.probability.min() == 1
+    assert tiled.background_probs.sum() == pytest.approx(1, abs=1e-3)
+
+
 def test_an_overlap_smaller_than_the_context_shows(model, picture):
     """So the bound above says something: here tiles miss their context, and a seam appears."""
     whole = model.predict(picture)
