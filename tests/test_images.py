@@ -228,8 +228,9 @@ def test_sixteen_bits_are_the_same_whole_and_streamed(tmp_path, photometric):
 def test_a_few_bits_of_sixteen_are_kept_dark_and_said_so(tmp_path, caplog):
     images._warn_dark.cache_clear()
     Image.fromarray(np.full((8, 8), 200, np.uint16)).save(tmp_path / "a.png")
-    assert images.read(tmp_path / "a.png").max() == 1
-    assert "nearly black" in caplog.text
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(tmp_path / "b.png")
+    assert [images.read(tmp_path / name).max() for name in ("a.png", "b.png")] == [1, 16]
+    assert caplog.text.count("nearly black") == 1
 
 
 def test_real_numbers_hardly_above_one_are_shares_of_white(tmp_path):

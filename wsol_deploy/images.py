@@ -150,16 +150,16 @@ def _white(mode: str, highest: float) -> float:
     if mode in ("I", "F") and highest <= 255:
         return 255.0
     if 0 < highest < 65535 / 8:
-        _warn_dark(int(highest))
+        _warn_dark()
     return 65535.0
 
 
 @cache
-def _warn_dark(highest: int) -> None:
+def _warn_dark() -> None:
     logger.warning(
-        "a 16-bit image has no value above %d of 65535 and is seen nearly black; if its camera "
-        "has fewer bits, multiply the values so that white is 65535", highest,
-    )  # fmt: skip
+        "a 16-bit image has no value above an eighth of 65535 and is seen nearly black; if the "
+        "camera has fewer bits, multiply the values so that white is 65535 (said once)"
+    )
 
 
 def read_mask(path: Path | str) -> np.ndarray:
