@@ -377,6 +377,18 @@ def test_a_changed_image_is_predicted_anew(model, tmp_path):
     assert Image.open(mask).size == (80, 48)
 
 
+def test_a_journal_of_before_versions_is_taken_as_it_is(model, tmp_path):
+    fill(tmp_path / "in", 2)
+    out, options = tmp_path / "out", Options(save=("mask",))
+    go(model, [tmp_path / "in"], out, options)
+    path = out / "journal.jsonl"
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    for entry in entries:
+        entry.pop("version", None)
+    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    assert go(model, [tmp_path / "in"], out, options).new == 0
+
+
 def test_an_image_that_became_unreadable_leaves_no_mask(model, tmp_path):
     path, _ = fill(tmp_path / "in", 2)
     out, options = tmp_path / "out", Options(save=("mask",))
