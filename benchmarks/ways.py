@@ -12,6 +12,7 @@ the recipe as it is, so each way needs an --output of its own.
     sigma   its centre moves from 0.7 to its value, so the mask grows from the surest places
     crf     the pixel head's loss plus the gated CRF loss (Obukhov et al. 2019)
     ncut    the same with the normalised cut (Tang et al. 2018)
+    shared  the classifier has no head of its own but the localizer's
     same    EfficientNet-Lite0 with the padding and the epsilon that its weights were trained with,
             TensorFlow's SAME and 1e-3, and each cell of a map laid on the middle of its pixels
 """
@@ -123,6 +124,20 @@ def normalised_cut(logits: Tensor, alike: Tensor) -> Tensor:
     return torch.stack(cuts).sum(dim=0).mean()
 
 
+def shared() -> None:
+    init = MinMaxNetwork.__init__
+
+    def made(network: MinMaxNetwork, *given: object) -> None:
+        init(network, *given)
+        del network.classifier
+
+    def classify(network: MinMaxNetwork, masked: Tensor) -> Tensor:
+        size = resampling.scaled(masked.shape[2:], network.config.classifier_scale)
+        return network.localizer(network.features(resampling.bilinear(masked, size))).logits
+
+    MinMaxNetwork.__init__, MinMaxNetwork.classify = made, classify
+
+
 class SameConv2d(torch.nn.Conv2d):
     """A strided convolution that pads as TensorFlow does an even side: a pixel less before."""
 
@@ -160,6 +175,7 @@ WAYS = {
     "crf": lambda: regularised(crf),
     "ncut": lambda: regularised(normalised_cut),
     "same": same,
+    "shared": shared,
 }
 
 
