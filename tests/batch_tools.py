@@ -1,4 +1,4 @@
-"""Small pictures, the command in a process of its own, and a folder as a dictionary."""
+"""Small pictures, the command here or in a process of its own, and a folder as a dictionary."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from wsol_deploy.batch.options import Options
+from wsol_deploy.batch.run import open_model, run
+from wsol_deploy.batch.sources import Sources
 
 COMMAND = [sys.executable, "-c", "from wsol_deploy.cli import main; main()", "predict"]
 DIFFERS = ("journal.jsonl", "timings.csv")
@@ -54,3 +58,10 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name not in DIFFERS
     }
+
+
+def go(model: Path, source, output: Path, options: Options = Options(), **how):
+    """`wsol predict` on the CPU, in this process."""
+    predictor = open_model(model, options, output, device="cpu")
+    sources = [source] if isinstance(source, Path) else source
+    return run(predictor, Sources(sources, output), output, options, **how)

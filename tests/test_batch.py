@@ -10,35 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 from artifacts import make_artifact
-from batch_tools import contents, draw, fill
+from batch_tools import contents, fill, go
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from wsol_deploy.batch import pools
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import Journal
 from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.plan import plan
-from wsol_deploy.batch.run import open_model, run
+from wsol_deploy.batch.run import open_model
 from wsol_deploy.batch.sources import Item, Sources
-from wsol_deploy.batch.watch import Settled
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.errors import DataError, WsolError
-from wsol_deploy.pixelsize import pixel_size
 from wsol_deploy.runtime.postprocess import PostProcess
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return make_artifact(tmp_path_factory.mktemp("model") / "model.onnx")
-
-
-def go(model: Path, source, output: Path, options: Options = Options(), **how):
-    predictor = open_model(model, options, output, device="cpu")
-    sources = [source] if isinstance(source, Path) else source
-    return run(predictor, Sources(sources, output), output, options, **how)
 
 
 def names(sources: Sources) -> list[str]:
@@ -296,136 +287,3 @@ def test_files_appear_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "out/a/b.bin").read_bytes() == b"whole"
     folder.clear_aside()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
-
-
-# Watching
-
-
-def test_a_file_is_given_once_it_rests(tmp_path):
-    path = tmp_path / "a.png"
-    done: set[str] = set()
-    settled = Settled(Sources([tmp_path]), lambda item: item.name in done)
-
-    def given_now() -> list[str]:
-        return [item.name for item in settled]
-
-    assert given_now() == []
-    path.write_bytes(b"1")
-    assert given_now() == []
-    path.write_bytes(b"12")
-    assert given_now() == []
-    assert given_now() == ["a.png"]
-    assert given_now() == []
-    path.write_bytes(b"123")
-    assert given_now() == []
-    assert given_now() == ["a.png"]
-    done.add("a.png")
-    path.write_bytes(b"1234")
-    assert given_now() == given_now() == []
-
-
-# The size of a pixel
-
-
-def tiff(path: Path, tags: dict[int, object]) -> Path:
-    directory = ImageFileDirectory_v2()
-    for tag, value in tags.items():
-        directory[tag] = value
-    Image.fromarray(draw(0)).save(path, tiffinfo=directory)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("tags", "size"),
-    [
-        ({270: '<OME><Pixels PhysicalSizeX="0.5" PhysicalSizeY="0.25"/></OME>'}, (0.5, 0.25)),
-        (
-            {270: '<Pixels PhysicalSizeX="250" PhysicalSizeXUnit="nm" PhysicalSizeY="250" '
-                  'PhysicalSizeYUnit="nm"/>'},
-            (0.25, 0.25),
-        ),
-        ({270: "Aperio Image|AppMag = 40|MPP = 0.2527|Left = 1"}, (0.2527, 0.2527)),
-        ({270: "ImageJ=1.53\nunit=micron\n", 282: 4.0, 283: 2.0, 296: 1}, (0.25, 0.5)),
-        ({282: 20_000.0, 283: 20_000.0, 296: 3}, (0.5, 0.5)),
-        ({282: 300.0, 283: 300.0, 296: 2}, None),
-        ({270: "a photo"}, None),
-    ],
-)  # fmt: skip
-def test_pixel_sizes_files_state(tmp_path, tags, size):
-    found = pixel_size(tiff(tmp_path / "a.tif", tags))
-    assert found == (None if size is None else pytest.approx(size))
-
-
-def test_pixel_sizes_of_other_files(tmp_path):
-    picture = Image.fromarray(draw(0))
-    picture.save(tmp_path / "fine.png", dpi=(50_800, 50_800))
-    assert pixel_size(tmp_path / "fine.png") == pytest.approx((0.5, 0.5), rel=1e-3)
-    picture.save(tmp_path / "screen.png", dpi=(96, 96))
-    picture.save(tmp_path / "photo.jpg", dpi=(50_800, 50_800))
-    (tmp_path / "bad.tif").write_bytes(b"II*\0nothing")
-    for name in ("screen.png", "photo.jpg", "bad.tif", "none.tif"):
-        assert pixel_size(tmp_path / name) is None
-
-
-def test_a_changed_image_is_predicted_anew(model, tmp_path):
-    (path,) = fill(tmp_path / "in", 1)
-    out, options = tmp_path / "out", Options(save=("mask",))
-    assert [go(model, [tmp_path / "in"], out, options).new for _ in range(2)] == [1, 0]
-    Image.new("RGB", (80, 48), "white").save(path)
-    assert go(model, [tmp_path / "in"], out, options).new == 1
-    (mask,) = (out / "masks").rglob("*.png")
-    assert Image.open(mask).size == (80, 48)
-
-
-def test_a_journal_of_before_versions_is_taken_as_it_is(model, tmp_path):
-    fill(tmp_path / "in", 2)
-    out, options = tmp_path / "out", Options(save=("mask",))
-    go(model, [tmp_path / "in"], out, options)
-    path = out / "journal.jsonl"
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    for entry in entries:
-        entry.pop("version", None)
-    path.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
-    assert go(model, [tmp_path / "in"], out, options).new == 0
-
-
-def test_an_image_that_became_unreadable_leaves_no_mask(model, tmp_path):
-    path, _ = fill(tmp_path / "in", 2)
-    out, options = tmp_path / "out", Options(save=("mask",))
-    go(model, [tmp_path / "in"], out, options)
-    path.write_bytes(b"broken")
-    summary = go(model, [tmp_path / "in"], out, options)
-    assert (summary.images, summary.new, summary.failed) == (1, 0, 1)
-    assert len([mask for mask in (out / "masks").rglob("*") if mask.is_file()]) == 1
-
-
-def test_watching_sees_a_change(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("wsol_deploy.batch.run.WATCH_SECONDS", 0.05)
-    (path,) = fill(tmp_path / "in", 1)
-    out, stop, found = tmp_path / "out", threading.Event(), []
-    given_up = threading.Timer(60, stop.set)
-    given_up.start()
-
-    def look(entry: object) -> None:
-        found.append(entry)
-        if len(found) == 2:
-            stop.set()
-        Image.new("RGB", (80, 48), "white").save(path)
-
-    go(model, [tmp_path / "in"], out, Options(save=("mask",)), watch=True, stop=stop, notice=look)
-    given_up.cancel()
-    (mask,) = (out / "masks").rglob("*.png")
-    assert Image.open(mask).size == (80, 48)
-
-
-def test_a_run_that_begins_is_not_complete(model, tmp_path):
-    fill(tmp_path / "in", 1)
-    out, options, found = tmp_path / "out", Options(save=("mask",)), []
-    go(model, [tmp_path / "in"], out, options)
-    fill(tmp_path / "in", 2)
-
-    def look(entry: object) -> None:
-        found.append((out / "manifest.json").exists())
-
-    go(model, [tmp_path / "in"], out, options, notice=look)
-    assert found and not any(found) and (out / "manifest.json").exists()
