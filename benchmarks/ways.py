@@ -3,7 +3,8 @@
     python benchmarks/ways.py probe reproduce synthetic quickstart/data --row minmax-default -o OUT
 
 The first word is the way, the rest is a command of `wsol` that trains. Its runs look like those of
-the recipe as it is, so each way needs an --output of its own.
+the recipe as it is, so each way needs an --output of its own. What `shared` and `same` trained is
+read rightly by this script alone.
 
     probe   in the first quarter of the epochs the backbone rests, the heads alone learn, and the
             classifier only after them (linear probe, then fine-tuning, Kumar et al. 2022)

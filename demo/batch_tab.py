@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from wsol_deploy.batch.writers import NAMES
+from wsol_deploy.batch.writers import NAMES, impossible
 from wsol_deploy.card import SEPARATOR
 from wsol_deploy.demo import batch, panels
 from wsol_deploy.demo.parts import files, gallery
@@ -43,10 +43,14 @@ class BatchTab:
                     apply_default_css=False,
                 )
             with gr.Column(scale=3, min_width=300):
+                never = impossible(room.card)
                 self._save = gr.CheckboxGroup(
-                    _offered(room), value=list(batch.DEFAULT_SAVE), label="Write",
-                    info="As wsol predict --save", elem_id="batch-save",
-                )  # fmt: skip
+                    [name for name in NAMES if name not in never],
+                    value=list(batch.DEFAULT_SAVE),
+                    label="Write",
+                    info="As wsol predict --save",
+                    elem_id="batch-save",
+                )
                 self._threshold = gr.Slider(
                     0, 1, room.card.threshold.value, step=0.01, label="Threshold",
                     buttons=["reset"], elem_id="batch-threshold",
@@ -117,16 +121,6 @@ class BatchTab:
             self._table: gr.update(value=rows, visible=bool(rows)),
             self._stop: gr.update(interactive=False),
         }
-
-
-def _offered(room: Room) -> list[str]:
-    """What the page's model can give to write."""
-    without = set()
-    if room.card.task != "multi-label":
-        without.add("class-mask")
-    if "class_maps" not in room.shelf.predictor().outputs:
-        without.add("heatmap")
-    return [name for name in NAMES if name not in without]
 
 
 def _row(row: dict[str, Any]) -> list[Any]:

@@ -238,6 +238,12 @@ def test_real_numbers_hardly_above_one_are_shares_of_white(tmp_path):
     assert images.read(tmp_path / "a.tif")[:, :, 0].tolist() == [[0, 128], [255, 255]]
 
 
+def test_what_is_no_number_leaves_the_others_as_they_are(tmp_path):
+    values = np.float32([[0.0, 0.5], [np.nan, np.inf], [-np.inf, 1.0]])
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert images.read(tmp_path / "a.tif")[:, :, 0].tolist() == [[0, 128], [0, 255], [0, 255]]
+
+
 def test_jpeg_masks_are_as_large_as_they_were(tmp_path):
     rows, columns = np.mgrid[:120, :120]
     disc = (rows - 60) ** 2 + (columns - 60) ** 2 < 40**2

@@ -149,7 +149,11 @@ def test_standard_input_to_standard_output(model, tmp_path):
         (["empty"], 2, "--output is missing"),
         (["-", "empty", "-o", "out"], 2, "give no other source"),
         (["-", "-o", "out"], 2, "- writes one mask to standard output"),
-        (["-", "--save", "csv"], 2, "leave --output, --save"),
+        (
+            ["-", "--save", "csv", "--level", "1"],
+            2,
+            "leave --save, --level out",
+        ),
         (["in", "-o", "out", "--save", "png"], 2, "--save png: no such output; known: mask"),
         (["in", "-o", "out", "--device", "gpu"], 2, "known: auto, cpu"),
         (["in", "-o", "out", "--threshold", "1.5"], 2, "threshold"),

@@ -130,8 +130,9 @@ def size(path: Path | str) -> tuple[int, int]:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in DEEP_MODES:
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        scaled = np.clip(values / _white(image.mode, values.max(initial=0)), 0, 1)
+        values = np.asarray(image, dtype=np.float64)
+        highest = values.max(initial=0, where=np.isfinite(values))
+        scaled = np.nan_to_num(np.clip(values / _white(image.mode, highest), 0, 1))
         return Image.fromarray((scaled * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         layer = image.convert("RGBA")

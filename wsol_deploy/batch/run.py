@@ -23,7 +23,7 @@ from wsol_deploy.batch.options import Options
 from wsol_deploy.batch.plan import plan
 from wsol_deploy.batch.sources import Item, Sources
 from wsol_deploy.batch.watch import Settled
-from wsol_deploy.batch.writers import Writers, choose
+from wsol_deploy.batch.writers import Writers, choose, impossible
 from wsol_deploy.card import OUTPUTS, SizePolicy
 from wsol_deploy.errors import UsageError
 from wsol_deploy.runtime import Predictor, load
@@ -71,18 +71,14 @@ def open_model(
         sources: the images if they are known: one alone gets all the threads.
 
     Raises:
-        UsageError: a writer needs class maps, and the method has none.
+        UsageError: a writer needs what the model has not.
     """
     card = read_card(model)
     known = card.outputs or OUTPUTS
     needed = choose(options, Path(output)).outputs
-    if "class_maps" in needed and "class_maps" not in known:
-        raise UsageError(f"{model}: {card.method} has no class maps; leave out --save heatmap")
-    if "class-mask" in options.save and card.task != "multi-label":
-        raise UsageError(
-            f"{model}: its images show one class each, and the mask is that class's; --save mask "
-            "in place of class-mask"
-        )
+    for name, reason in impossible(card).items():
+        if name in options.save:
+            raise UsageError(f"{model}: {reason}")
     wanted = [name for name in needed if name in known]
     if card.mask_rule is not None and "class_maps" in known:
         wanted.append("class_maps")  # images in tiles need them, and they are there anyway

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from wsol_deploy.batch.run import AnySources, Summary
     from wsol_deploy.runtime import Predictor
 
+OF_ONE = {
+    "--model", "--threshold", "--min-area", "--fill-holes", "--smooth", "--device", "--threads",
+    "--trust", "--verbose", "--quiet",
+}  # fmt: skip
 SAVE_HELP = (
     "mask, prob, overlay, heatmap, cutout, geojson, labelme, yolo (files an image); class-mask "
     "(of a multi-label model, a file a class found); coco, csv, jsonl, parquet (tables). "
@@ -34,6 +38,7 @@ SAVE_HELP = (
 
 
 def predict(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -115,11 +120,8 @@ def predict(
     one = sources == ["-"]
     if "-" in sources and not one:
         raise UsageError("- reads one image from standard input: give no other source")
-    if one and (output is not None or save or instances or tile_above is not None):
-        raise UsageError(
-            "- writes one mask to standard output: leave --output, --save, --instances and "
-            "--tile-above out"
-        )
+    if one:
+        _check_one(context)
     if output is None:
         if not one:
             raise UsageError("--output is missing: name the folder to write to, as in -o masks/")
@@ -194,6 +196,22 @@ def _check_cloud(found: AnySources, output: Output, options: Options, watch: boo
     linked = [name for name in options.save if name in ("labelme", "yolo")]
     if linked:
         raise UsageError(f"--save {linked[0]} needs the images on this machine, not at URLs")
+
+
+def _check_one(context: typer.Context) -> None:
+    """Refuse, beside -, what is about folders, several images or tiles."""
+    from wsol_deploy.errors import UsageError
+
+    options = [one for one in context.command.params if one.param_type_name == "option"]
+    foreign = [option for option in options if not OF_ONE & {*option.opts}]
+    sources = [context.get_parameter_source(option.name or "") for option in foreign]
+    unread = [
+        option.opts[0]
+        for option, source in zip(foreign, sources, strict=True)
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+    if unread:
+        raise UsageError(f"- writes one mask to standard output: leave {', '.join(unread)} out")
 
 
 def _standard_input(predictor: Predictor, options: Options) -> None:

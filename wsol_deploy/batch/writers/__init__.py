@@ -23,6 +23,7 @@ from wsol_deploy.batch.writers.prob import ProbWriter
 from wsol_deploy.batch.writers.rows import instances_section, row_section
 from wsol_deploy.batch.writers.tables import Table
 from wsol_deploy.batch.writers.yolo import YoloNames, YoloWriter
+from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import UsageError
 
 FILE_WRITERS: dict[str, Callable[[Path], FileWriter]] = {
@@ -79,6 +80,19 @@ class Writers:
         """What the tables will need of one image, for its journal entry."""
         names = {writer.section for writer in self.tables}
         return {name: make(page) for name, make in SECTIONS.items() if name in names}
+
+
+def impossible(card: ModelCard) -> dict[str, str]:
+    """What a model cannot give to write, and why."""
+    reasons = {}
+    if card.outputs and "class_maps" not in card.outputs:
+        reasons["heatmap"] = f"{card.method} has no class maps; leave out --save heatmap"
+    if card.task != "multi-label":
+        reasons["class-mask"] = (
+            "its images show one class each, and the mask is that class's; --save mask in place "
+            "of class-mask"
+        )
+    return reasons
 
 
 def choose(options: Options, root: Path) -> Writers:
