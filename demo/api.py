@@ -14,6 +14,7 @@ from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import BATCH_QUEUE, MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.speech import raised
+from wsol_deploy.runtime import render
 
 Answer = tuple[dict[str, Any], Path]
 
@@ -121,7 +122,7 @@ def publish(room: Room) -> None:
     sent = files(label="files", file_count="multiple", visible=False)
     threshold = gr.Number(card.threshold.value, label="threshold", minimum=0, maximum=1,
                           visible=False)  # fmt: skip
-    opacity = gr.Number(views.OPACITY, label="opacity", minimum=0, maximum=1, visible=False)
+    opacity = gr.Number(render.OPACITY, label="opacity", minimum=0, maximum=1, visible=False)
     index = gr.Number(0, label="index", precision=0, visible=False)
     view = gr.Textbox(views.OVERLAY, label="view", visible=False)
     label = gr.Textbox(card.classes[0], label="label", visible=False)

@@ -11,7 +11,7 @@ from wsol_deploy import images
 from wsol_deploy.demo import views
 from wsol_deploy.demo.shelf import Shelf
 from wsol_deploy.errors import DataError, UsageError
-from wsol_deploy.runtime import Prediction
+from wsol_deploy.runtime import Prediction, render
 
 CLASS_MAP = " · class map"
 CLASS_MAP_THRESHOLD = 0.5
@@ -92,7 +92,7 @@ class Comparison:
             images.resize(side.mask.astype(np.float32), *image.shape[:2]) > 0.5
             for side in (self.first, self.second)
         ]
-        overlays = [views.overlay(image, mask, views.OPACITY) for mask in small]
+        overlays = [render.overlay(image, mask) for mask in small]
         return overlays[0], overlays[1], views.disagreement(image, *small)
 
     def _numbers(self, side: Side) -> dict[str, Any]:

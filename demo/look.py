@@ -14,7 +14,7 @@ from wsol_deploy.batch.writers.rows import row_section
 from wsol_deploy.demo import views
 from wsol_deploy.errors import WsolError
 from wsol_deploy.pixelsize import pixel_size
-from wsol_deploy.runtime import Prediction, Predictor
+from wsol_deploy.runtime import Prediction, Predictor, render
 
 
 class Drawing(NamedTuple):
@@ -30,7 +30,7 @@ class Drawing(NamedTuple):
 
     view: str
     threshold: float
-    opacity: float = views.OPACITY
+    opacity: float = render.OPACITY
     label: str = ""
     boxes: bool = False
 
@@ -86,7 +86,7 @@ class Look:
         boxes = views.scaled_boxes(self.at(asked.threshold), size) if asked.boxes else None
         mask = self.probability > asked.threshold
         if asked.view == views.OVERLAY:
-            return views.overlay(self.image, mask, asked.opacity, boxes)
+            return render.overlay(self.image, mask, asked.opacity, boxes)
         if asked.view == views.SOFT:
             return views.soft(self.probability, mask, boxes)
         if asked.view == views.HEAT:
@@ -103,7 +103,7 @@ class Look:
         """The overlay at the picture's full size."""
         prediction = self.at(threshold)
         assert prediction.image is not None
-        return views.overlay(prediction.image, prediction.mask, opacity)
+        return render.overlay(prediction.image, prediction.mask, opacity)
 
     def page(self, threshold: float) -> Page:
         """What the writers of `wsol predict` take."""

@@ -15,6 +15,7 @@ from wsol_deploy.demo.parts import files, picture
 from wsol_deploy.demo.room import MODEL_QUEUE, Room
 from wsol_deploy.demo.sessions import Session
 from wsol_deploy.demo.speech import sentence, spoken
+from wsol_deploy.runtime import render
 
 PICK = (
     "element.addEventListener('click', (event) => {"
@@ -84,7 +85,7 @@ class LookTab:
                 info="Foreground is what is above it", buttons=["reset"],
             )  # fmt: skip
             self._opacity = gr.Slider(
-                0, 1, views.OPACITY, step=0.05, label="Opacity", elem_id="look-opacity",
+                0, 1, render.OPACITY, step=0.05, label="Opacity", elem_id="look-opacity",
                 info="Of the veil over the background", buttons=["reset"],
             )  # fmt: skip
             self._class = gr.Dropdown(

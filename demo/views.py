@@ -5,8 +5,6 @@ Colours equal values: one fixed scale from 0 to 1, never stretched to the pictur
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
@@ -17,62 +15,24 @@ OVERLAY, SOFT, FOREGROUND = "Overlay", "Soft mask", "Foreground R⁺"
 BACKGROUND, HEAT, PLAIN = "Background R⁻", "Class heat map", "Picture"
 VIEWS = (OVERLAY, SOFT, FOREGROUND, BACKGROUND, HEAT, PLAIN)
 SHOWN_SIDE, LEAST_SIDE, GALLERY_SIDE = 1200, 800, 360
-OPACITY = 0.6
-VEIL = (250, 250, 250)
 ERASED = (124, 116, 104)  # what the network sees as zero
-BOX = (230, 159, 0)
 ONLY_FIRST, ONLY_SECOND, BOTH = (0, 114, 178), (230, 159, 0), (90, 90, 90)
 BAR_STOPS = 16
 
 
-def overlay(
-    image: np.ndarray, mask: np.ndarray, opacity: float, boxes: list | None = None
-) -> np.ndarray:
-    """The foreground as it is, a pale veil over the rest, and the mask's outline.
-
-    Args:
-        image: uint8, H x W x 3, RGB.
-        mask: bool, H x W.
-        opacity: of the veil, in [0, 1].
-        boxes: (x, y, width, height) each, or None.
-    """
-    veiled = cv2.addWeighted(image, 1 - opacity, np.full_like(image, VEIL), opacity, 0)
-    return outlined(cv2.copyTo(image, mask.astype(np.uint8), veiled), mask, boxes)
-
-
 def soft(probability: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
     """R+ as colours, and the mask's outline."""
-    return outlined(_colours(probability, render.COLOURS), mask, boxes)
+    return render.outlined(_colours(probability, render.COLOURS), mask, boxes)
 
 
 def heat(shares: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
     """How far each place speaks for one class (float32, H x W), and the mask's outline."""
-    return outlined(_colours(shares, render.HEAT), mask, boxes)
+    return render.outlined(_colours(shares, render.HEAT), mask, boxes)
 
 
 def kept(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The picture where `weight` (float32, H x W) is 1, erased to mid-grey where it is 0."""
     return cv2.blendLinear(image, np.full_like(image, ERASED), weight, 1 - weight)
-
-
-def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
-    """Draw a mask's outline and boxes, light on dark so that they show on anything.
-
-    The light line is the mask's own outermost pixels, the dark one runs around them.
-    """
-    width = max(1, round(min(mask.shape) / 300))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    inside = mask.astype(np.uint8)
-    border: Any = {"borderType": cv2.BORDER_REPLICATE}
-    light = inside - cv2.erode(inside, disc, **border)
-    dark = cv2.dilate(inside, disc, **border) - inside
-    picture = cv2.copyTo(np.full_like(picture, 255), light, picture)
-    picture = cv2.copyTo(np.zeros_like(picture), dark, picture)
-    for x, y, across, down in boxes or ():
-        corners = (x, y), (x + across - 1, y + down - 1)
-        cv2.rectangle(picture, *corners, (0, 0, 0), width + 2)
-        cv2.rectangle(picture, *corners, BOX, width)
-    return picture
 
 
 def disagreement(image: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

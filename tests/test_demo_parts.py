@@ -20,6 +20,7 @@ from wsol_deploy.demo.shelf import Shelf
 from wsol_deploy.demo.uploads import Limits
 from wsol_deploy.errors import DataError, WsolError
 from wsol_deploy.evaluation.pixels import Counts
+from wsol_deploy.runtime import render
 
 SURE = Trust(foreground_entropy_max=1, background_entropy_min=0)
 
@@ -45,23 +46,23 @@ def look(shelf: Shelf) -> Look:
 def test_the_overlay_keeps_the_foreground_and_veils_the_rest(look: Look) -> None:
     mask = np.zeros(look.image.shape[:2], bool)
     mask[40:80, 50:110] = True
-    picture = views.overlay(look.image, mask, opacity=1.0)
+    picture = render.overlay(look.image, mask, opacity=1.0)
     inner, outer = np.s_[44:76, 54:106], np.s_[:30]
     assert (picture[inner] == look.image[inner]).all()
-    assert (picture[outer] == np.array(views.VEIL)).all()
+    assert (picture[outer] == np.array(render.VEIL)).all()
 
 
 def test_the_outline_is_light_on_the_mask_and_dark_around_it(look: Look) -> None:
     mask = np.zeros(look.image.shape[:2], bool)
     mask[40:80, 50:110] = True
-    picture = views.overlay(look.image, mask, opacity=0.5)
+    picture = render.overlay(look.image, mask, opacity=0.5)
     assert (picture[40, 60:100] == 255).all() and (picture[39, 60:100] == 0).all()
 
 
 def test_a_mask_of_everything_or_nothing_has_no_outline(look: Look) -> None:
     for value in (True, False):
         mask = np.full(look.image.shape[:2], value)
-        assert (views.outlined(look.image.copy(), mask) == look.image).all()
+        assert (render.outlined(look.image.copy(), mask) == look.image).all()
 
 
 def test_scale_colours_equal_values_in_any_picture() -> None:
@@ -97,8 +98,8 @@ def test_the_threshold_moves_the_overlay_and_the_numbers_without_the_model(look:
 def test_boxes_are_drawn_on_request(look: Look) -> None:
     without = look.picture(Drawing(views.OVERLAY, 0.5))
     framed = look.picture(Drawing(views.OVERLAY, 0.5, boxes=True))
-    assert (framed == np.array(views.BOX)).all(axis=2).sum() > 50
-    assert not (without == np.array(views.BOX)).all(axis=2).any()
+    assert (framed == np.array(render.BOX)).all(axis=2).sum() > 50
+    assert not (without == np.array(render.BOX)).all(axis=2).any()
 
 
 def test_heat_of_all_classes_sums_to_one(look: Look) -> None:

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -271,15 +272,23 @@ def test_pictures(predictor, tmp_path):
         prediction.overlay(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_overlay_colours_do_not_stretch(predictor):
+def test_an_overlay_shows_which_side_the_foreground_is_on(predictor):
+    prediction = predictor.predict(scene())
+    mask = prediction.mask
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((7, 7))) > 0
+    outside = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7))) == 0
+    assert inside.any() and outside.any()
+    overlay = prediction.overlay()
+    assert np.array_equal(overlay[inside], prediction.image[inside])
+    assert (overlay[outside] >= 0.6 * 250 - 1).all()
+
+
+def test_heat_colours_do_not_stretch():
     """Equal values have equal colours, whatever else is in the picture."""
     gray = np.full((64, 64, 3), 128, np.uint8)
     low, high = np.full((64, 64), 0.2, np.float32), np.full((64, 64), 0.2, np.float32)
     high[:20] = 1.0
-    nothing = np.zeros((64, 64), bool)
-    assert np.array_equal(
-        render.overlay(gray, low, nothing)[40], render.overlay(gray, high, nothing)[40]
-    )
+    assert np.array_equal(render.tint(gray, low)[40], render.tint(gray, high)[40])
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda0", "mps"])

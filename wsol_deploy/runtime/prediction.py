@@ -147,7 +147,7 @@ class Prediction:
         return [part.polygon for part in self.components]
 
     def overlay(self, image: np.ndarray | None = None) -> np.ndarray:
-        """uint8, H x W x 3: the soft mask's colours and the mask's outline over the image.
+        """uint8, H x W x 3: the foreground as it is, a veil over the rest, the mask's outline.
 
         Args:
             image: RGB pixels to draw on; None for those predicted.
@@ -155,7 +155,7 @@ class Prediction:
         Raises:
             WsolError: no image is given and the prediction kept none.
         """
-        return render.overlay(self._pixels(image), self.probability, self.mask)
+        return render.overlay(self._pixels(image), self.mask)
 
     def save(self, path: Path | str, what: str = "mask") -> None:
         """Write a PNG: `mask` (0 and 255), `prob` (16 bit), `overlay` or `cutout` (RGBA).

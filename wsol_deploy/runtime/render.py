@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -10,8 +12,8 @@ from wsol_deploy.errors import ImageError
 COLOURS = cv2.COLORMAP_VIRIDIS
 HEAT = cv2.COLORMAP_INFERNO
 STRENGTH = 0.45
-LINE = (255, 255, 255)
-EDGE = (0, 0, 0)
+OPACITY, VEIL = 0.6, (250, 250, 250)
+BOX = (230, 159, 0)
 PNG_LEVEL = 3
 
 
@@ -25,22 +27,39 @@ def probability_pixels(probability: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(probability, 0, 1) * np.float32(65535)).astype(np.uint16)
 
 
-def overlay(image: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The soft mask's colours over the image, and the mask's outline.
+def overlay(
+    image: np.ndarray, mask: np.ndarray, opacity: float = OPACITY, boxes: list | None = None
+) -> np.ndarray:
+    """The foreground as it is, a pale veil over the rest, and the mask's outline.
 
     Args:
         image: uint8, H x W x 3, RGB.
-        probability: float32, H x W in [0, 1].
         mask: bool, H x W.
-
-    Returns:
-        uint8, H x W x 3, RGB.
+        opacity: of the veil, in [0, 1].
+        boxes: (x, y, width, height) each, or None.
     """
-    picture = tint(image, probability, COLOURS)
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    veiled = cv2.addWeighted(image, 1 - opacity, np.full_like(image, VEIL), opacity, 0)
+    return outlined(cv2.copyTo(image, mask.astype(np.uint8), veiled), mask, boxes)
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray, boxes: list | None = None) -> np.ndarray:
+    """Draw a mask's outline and boxes, light on dark so that they show on anything.
+
+    The light line is the mask's own outermost pixels, the dark one runs around them.
+    """
     width = max(1, round(min(mask.shape) / 300))
-    cv2.drawContours(picture, outlines, -1, EDGE, width + 2)
-    return cv2.drawContours(picture, outlines, -1, LINE, width)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    inside = mask.astype(np.uint8)
+    border: Any = {"borderType": cv2.BORDER_REPLICATE}
+    light = inside - cv2.erode(inside, disc, **border)
+    dark = cv2.dilate(inside, disc, **border) - inside
+    picture = cv2.copyTo(np.full_like(picture, 255), light, picture)
+    picture = cv2.copyTo(np.zeros_like(picture), dark, picture)
+    for x, y, across, down in boxes or ():
+        corners = (x, y), (x + across - 1, y + down - 1)
+        cv2.rectangle(picture, *corners, (0, 0, 0), width + 2)
+        cv2.rectangle(picture, *corners, BOX, width)
+    return picture
 
 
 def tint(image: np.ndarray, values: np.ndarray, colours: int = HEAT) -> np.ndarray:

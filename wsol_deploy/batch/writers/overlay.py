@@ -1,4 +1,4 @@
-"""`overlay`: overlays/NAME.png, the soft mask's colours (0 to 1) and the mask's outline."""
+"""`overlay`: overlays/NAME.png, the foreground, a veil over the rest, the mask's outline."""
 
 from __future__ import annotations
 
