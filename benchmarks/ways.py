@@ -3,8 +3,8 @@
     python benchmarks/ways.py probe reproduce synthetic quickstart/data --row minmax-default -o OUT
 
 The first word is the way, the rest is a command of `wsol` that trains. Its runs look like those of
-the recipe as it is, so each way needs an --output of its own. What `shared` and `same` trained is
-read rightly by this script alone.
+the recipe as it is, so each way needs an --output of its own. What `shared` trained is read
+rightly by this script alone.
 
     probe   in the first quarter of the epochs the backbone rests, the heads alone learn, and the
             classifier only after them (linear probe, then fine-tuning, Kumar et al. 2022)
@@ -14,8 +14,6 @@ read rightly by this script alone.
     crf     the pixel head's loss plus the gated CRF loss (Obukhov et al. 2019)
     ncut    the same with the normalised cut (Tang et al. 2018)
     shared  the classifier has no head of its own but the localizer's
-    same    EfficientNet-Lite0 with the padding and the epsilon that its weights were trained with,
-            TensorFlow's SAME and 1e-3, and each cell of a map laid on the middle of its pixels
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsol_deploy.cli import main
-from wsol_deploy.model import backbones, resampling
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import soft_mask
 from wsol_deploy.model.minmax import MinMaxNetwork
@@ -139,43 +136,12 @@ def shared() -> None:
     MinMaxNetwork.__init__, MinMaxNetwork.classify = made, classify
 
 
-class SameConv2d(torch.nn.Conv2d):
-    """A strided convolution that pads as TensorFlow does an even side: a pixel less before."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        side = self.kernel_size[0] // 2
-        x = F.pad(x, (side - 1, side + 1, side - 1, side + 1))
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-
-def same() -> None:
-    create = backbones._timm
-
-    def padded(name: str, weights: str, output_stride: int) -> torch.nn.Module:
-        net = create(name, weights, output_stride)
-        for module in net.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.eps = 1e-3
-            if isinstance(module, torch.nn.Conv2d) and module.stride != (1, 1):
-                module.__class__ = SameConv2d
-        return net
-
-    def tent(source: int, target: int, stride: float, start: int, like: Tensor) -> Tensor:
-        cells = torch.arange(source, device=like.device, dtype=torch.float32)
-        pixels = start + torch.arange(target, device=like.device, dtype=torch.float32)
-        position = torch.minimum(((pixels + 0.5) / stride - 0.5).clamp(min=0), cells[-1])
-        return (1 - (position[:, None] - cells[None, :]).abs()).clamp(min=0).to(like.dtype)
-
-    backbones._timm, resampling._tent = padded, tent
-
-
 WAYS = {
     "probe": probe,
     "omega": omega,
     "sigma": sigma,
     "crf": lambda: regularised(crf),
     "ncut": lambda: regularised(normalised_cut),
-    "same": same,
     "shared": shared,
 }
 

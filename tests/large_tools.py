@@ -31,7 +31,7 @@ def make_model(path: Path, **rule: object) -> Path:
         if node.op_type == "Resize":
             for attribute in node.attribute:
                 if attribute.name == "coordinate_transformation_mode":
-                    attribute.s = b"asymmetric"
+                    attribute.s = b"half_pixel"
     place = next(i for i, node in enumerate(graph.node) if node.op_type == "Conv")
     context = helper.make_node(
         "AveragePool",
@@ -48,7 +48,7 @@ def make_model(path: Path, **rule: object) -> Path:
     card.mask_rule = MaskRule(
         **{
             "stride": STRIDE,
-            "alignment": "stride",
+            "alignment": "middle",
             "kmax": 1.0,
             "omega": OMEGA,
             "sigma_prime": SIGMA_PRIME,

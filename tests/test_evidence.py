@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
+
+from torch.nn import functional as F  # noqa: E402
 
 from wsol_deploy.model.resampling import upsample  # noqa: E402
 from wsol_deploy.train.evidence import local_cross_entropy, mix_tiles  # noqa: E402
@@ -38,15 +42,25 @@ def test_local_cross_entropy_weighs_labels_by_their_share_of_the_cell():
     assert loss.tolist() == pytest.approx([expected, expected], abs=1e-6)
 
 
-def test_upsampling_by_stride_keeps_cells_on_their_pixels():
-    cells = torch.tensor([[[[0.0, 4.0]]]])
-    assert upsample(cells, (1, 8), stride=4)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 4, 4, 4]
+def test_upsampling_by_stride_keeps_cells_on_the_middle_of_their_pixels():
+    cells = torch.tensor([[[[0.0, 3.0]]]])
+    laid, cut = upsample(cells, (1, 6), stride=3), upsample(cells, (1, 4), stride=3, start=2)
+    assert laid[0, 0, 0].tolist() == pytest.approx([0, 0, 1, 2, 3, 3], abs=1e-6)
+    assert cut[0, 0, 0].tolist() == pytest.approx([1, 2, 3, 3], abs=1e-6)
 
 
-def test_upsampling_by_stride_aligns_a_convolution_with_its_input():
-    """A spike seen by a padded, strided convolution comes back where it was."""
-    image = torch.zeros(1, 1, 33, 33)
-    image[0, 0, 16, 24] = 1
-    seen = torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3), stride=4, padding=1)
-    back = upsample(seen, (33, 33), stride=4)[0, 0]
-    assert divmod(int(back.argmax()), 33) == (16, 24)
+@given(
+    cells=st.integers(1, 9), stride=st.integers(1, 8), cut=st.integers(0, 7), seed=st.integers(0, 9)
+)
+def test_upsampling_by_stride_is_the_librarys_of_whole_cells(cells, stride, cut, seed):
+    x = torch.randn(1, 2, cells, cells, generator=torch.Generator().manual_seed(seed))
+    side = cells * stride - min(cut, stride - 1)
+    whole = F.interpolate(x, scale_factor=stride, mode="bilinear", align_corners=False)
+    found = upsample(x, (side, side), stride)
+    torch.testing.assert_close(found, whole[:, :, :side, :side], atol=1e-5, rtol=0)
+
+
+def test_upsampling_by_stride_mirrors_with_the_image():
+    x = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    flipped = upsample(x.flip(3), (16, 16), stride=4).flip(3)
+    torch.testing.assert_close(flipped, upsample(x, (16, 16), stride=4))

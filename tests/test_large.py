@@ -86,7 +86,8 @@ class Drawing:
         for image in batch:
             dark = cv2.blur(200 - image[:, :, 1].astype(np.float32), (9, 9)) / 20
             place = [
-                np.minimum(np.arange(n) / 4, (n - 1) // 4).astype(np.float32) for n in dark.shape
+                np.clip((np.arange(n) + 0.5) / 4 - 0.5, 0, (n - 1) // 4).astype(np.float32)
+                for n in dark.shape
             ]
             drawn.append(cv2.remap(dark[::4, ::4], *np.meshgrid(*place[::-1]), cv2.INTER_LINEAR))
             maps.append(dark[::8, ::8] * np.array([1, 0.5], np.float32)[:, None, None])
@@ -147,7 +148,7 @@ def test_a_model_without_the_rule_says_so(tmp_path, picture):
     with pytest.raises(ArtifactError, match="export it again"):
         predict_large(plain, ArrayPyramid(picture))
     card = plain.card.model_copy(deep=True)
-    card.mask_rule = MaskRule(stride=14, alignment="stride")
+    card.mask_rule = MaskRule(stride=14, alignment="middle")
     with pytest.raises(ArtifactError, match="stride 14"):
         predict_large(Predictor(plain.path, card, Drawing()), ArrayPyramid(picture))
 

@@ -14,11 +14,11 @@ from wsol_deploy.runtime.softmap import drawn_map, logits, pooled_posterior, sof
 BACKBONE = {"backbone": "resnet18", "weights": "none", "output_stride": 16, "last_stages": "drop"}
 METHODS = {
     "paper": {"kmax": 0.09, "kmin": 0.09, "alpha": 0.6},
-    "default": {"kmax": 1.0, "alignment": "stride", "rescale": "running", "contrast": True},
+    "default": {"kmax": 1.0, "alignment": "middle", "rescale": "running", "contrast": True},
     "cam-avg": {"method": "cam-avg"},
     "cam-max": {"method": "cam-max"},
     "cam-lse": {"method": "cam-lse"},
-    "wildcat": {"method": "wildcat", "alignment": "stride"},
+    "wildcat": {"method": "wildcat", "alignment": "middle"},
 }
 
 

@@ -81,16 +81,17 @@ def cam_network(**model: object) -> CamNetwork:
 
 
 def test_the_mask_is_the_predicted_class_from_its_lowest_to_its_highest_place():
-    network = cam_network(alignment="stride").eval()
+    network = cam_network(alignment="middle").eval()
     maps = torch.zeros(2, 3, 4, 4)
     maps[0, 1, 2, 3], maps[0, 2] = 6.0, 9.0  # the second class is predicted, not the third
     maps[1, 0, 0, 0], maps[1, 0, 1, 1] = -1.0, 3.0
     found = Localization(maps, torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]]))
-    mask = network.mask(found, (25, 25))
-    assert (mask[0, 0, 16, 24].item(), mask[0].min().item()) == (1, 0)
+    mask = network.mask(found, (32, 32))
+    assert (mask[0, 0, 19, 28].item(), mask[0].min().item()) == (1, 0)
     assert mask[0, 0, :8].max() == 0
-    assert (mask[1, 0, 0, 0].item(), mask[1, 0, 8, 8].item()) == (0, 1)
-    assert mask[1, 0, 24, 24].item() == pytest.approx(1 / 4)
+    assert (mask[1, 0, 0, 0].item(), mask[1, 0, 12, 12].item()) == (0, 1)
+    highest = 3 * (15 / 16) ** 2  # half a pixel from the cell's middle, down and right
+    assert mask[1, 0, 24, 24].item() == pytest.approx(1 / (highest + 1))
 
 
 def test_running_ranges_follow_in_training_only():

@@ -16,7 +16,7 @@ PAPER = {"backbone": "resnet18", "weights": "none"}
 OURS = {
     "backbone": "mobilenet_v2", "weights": "none", "output_stride": 16, "last_stages": "drop",
     "depths": 2, "hidden": 16, "contrast": True, "modalities": 1, "kmax": 1.0, "dropout": 0.0,
-    "alignment": "stride", "reflect": 32, "rescale": "running",
+    "alignment": "middle", "reflect": 32, "rescale": "running",
 }  # fmt: skip
 
 

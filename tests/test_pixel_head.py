@@ -23,7 +23,7 @@ def network(**changes):
     torch.manual_seed(0)
     settings = {
         "backbone": "resnet18", "weights": "none", "output_stride": 16, "last_stages": "drop",
-        "modalities": 1, "kmax": 1.0, "dropout": 0.0, "alignment": "stride", "pixel_head": 8,
+        "modalities": 1, "kmax": 1.0, "dropout": 0.0, "alignment": "middle", "pixel_head": 8,
     }  # fmt: skip
     return build(ModelConfig(**(settings | changes)), classes=2)
 

@@ -255,6 +255,14 @@ def test_best_is_the_lowest_error_then_the_lowest_loss(dataset, tmp_path):
     assert read_card(tmp_path / BEST).metrics[0].values == {"error": scores[best][0]}
 
 
+def test_the_last_epoch_is_kept_where_the_recipe_says_so(dataset, tmp_path, monkeypatch):
+    worse = itertools.count()
+    monkeypatch.setattr(loop, "validate", lambda *_: Score(next(worse) / 8, 1.0))
+    train(tiny_recipe(optim={"epochs": 3}, training={"keep": "last"}), dataset, tmp_path, **QUIET)
+    assert differ(weights(tmp_path, BEST), weights(tmp_path, LAST)) == 0
+    assert read_card(tmp_path / BEST).metrics[0].values == {"error": 2 / 8}
+
+
 def test_early_stopping(dataset, tmp_path):
     optim = {"lr": 1e-30, "min_lr": 0.0, "epochs": 50}
     train(tiny_recipe(optim=optim, training={"patience": 2}), dataset, tmp_path, **QUIET)

@@ -58,3 +58,11 @@ def test_the_background_loss_may_start_late_and_rise(start, ramp, weights):
     found = [loss_weights(optim, loss, epoch) for epoch in range(5)]
     assert [one.background for one in found] == pytest.approx(weights)
     assert {one.foreground for one in found} == {3.0}
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shares"), [(4, [0, 0, 0.5, 0.5]), (3, [0, 0, 0.5]), (1, [0.0])]
+)
+def test_bootstrapping_begins_halfway(epochs, shares):
+    optim, loss = OptimRecipe(epochs=epochs), LossRecipe(bootstrap=0.5)
+    assert [loss_weights(optim, loss, epoch).bootstrap for epoch in range(epochs)] == shares

@@ -59,9 +59,9 @@ def train(
 ) -> Outcome:
     """Train, or go on with the training whose state is in the folder.
 
-    After every epoch the folder holds best.safetensors (lowest validation error, ties broken by
-    the validation loss), last.safetensors, state.safetensors and metrics.csv. An epoch that
-    `max_steps` cuts short is the best only if none has ended.
+    After every epoch the folder holds best.safetensors (the model of the run, see
+    `TrainingRecipe.keep`), last.safetensors, state.safetensors and metrics.csv. An epoch that
+    `max_steps` cuts short is the run's model only if none has ended.
 
     Args:
         recipe: of the training.
@@ -164,12 +164,13 @@ class _Run:
         better = score is None or at.best is None or (ended and score < at.best)
         if better and ended:
             at.best, at.best_epoch = score, at.epoch
+        kept = better or (ended and self.recipe.training.keep == "last")
         row = self._row(score, time.perf_counter() - started)
         self.display.epoch(row, better)
         if ended:
             at.epoch, at.step, at.totals, at.seconds = at.epoch + 1, 0, Totals(), 0.0
         if self.records is not None:
-            self.records.epoch(row, score, better, at)
+            self.records.epoch(row, score, kept, at)
         self.world.wait()
 
     def _validate(self) -> Score | None:

@@ -30,7 +30,8 @@ class LossRecipe(Part):
         tiles: along each side of a mixed image.
         pixels: of the pixel head's cross-entropy with the class maps at their extremes.
         extremes: the share of an image's places at either end that it learns from.
-        bootstrap: the share that its own mask has in what it learns from.
+        bootstrap: the share that its own mask has in what it learns from, in the second half of
+            the epochs.
         margin: pixels from the border of a training image within which it learns nothing, at
             most a quarter of the image.
     """
@@ -197,6 +198,8 @@ class TrainingRecipe(Part):
         precision: `float32`, `bf16`, or `fp16` with a loss scaler.
         channels_last: memory layout of the convolutions.
         seed: of the split, the heads, the order, the augmentation and the dropout.
+        keep: the epoch whose weights are the run's model: that of the `best` validation (lowest
+            error, ties broken by the loss), or the `last`.
         max_steps: stop after so many updates; 0 is no limit.
         patience: stop after so many epochs without a better validation; 0 never does.
     """
@@ -206,6 +209,7 @@ class TrainingRecipe(Part):
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     channels_last: bool = False
     seed: int = Field(default=0, ge=0)
+    keep: Literal["best", "last"] = "best"
     max_steps: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
 

@@ -41,19 +41,19 @@ class Records:
             self._metrics = MetricsFile(folder, position.epoch)
             self._board = Board(folder, valid, updater.recipe.optim.epochs, position.steps)
 
-    def epoch(self, row: dict[str, Any], score: Score | None, best: bool, at: Position) -> None:
+    def epoch(self, row: dict[str, Any], score: Score | None, kept: bool, at: Position) -> None:
         """After a validation.
 
         Args:
             row: of metrics.csv.
             score: of the validation.
-            best: whether it is the best so far.
+            kept: whether its weights are the model of the run.
             at: where the training goes on.
         """
         network, card = self.updater.evaluated, measured(self.card, score)
         with self._whole_or_not():
             self._metrics.add(row)
-            if best:
+            if kept:
                 checkpoint.save(self.folder / BEST, network, card)
             checkpoint.save(self.folder / LAST, network, card)
             save_state(self.folder, self.updater, at, card.data.sha256)

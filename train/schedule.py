@@ -33,10 +33,15 @@ def learning_rate(recipe: OptimRecipe, epoch: float) -> float:
 
 
 def loss_weights(recipe: OptimRecipe, loss: LossRecipe, epoch: int) -> LossRecipe:
-    """The weights of the losses in an epoch: that of the loss on X- may start late and rise."""
+    """The weights of the losses in an epoch: that of the loss on X- may start late and rise.
+
+    Bootstrapping begins half-way: what a head draws that class maps have hardly taught yet it would
+    only confirm.
+    """
     since = epoch - recipe.background_start_epoch
     share = min(max(since + 1, 0) / (recipe.background_ramp_epochs + 1), 1.0)
-    return loss.model_copy(update={"background": share * loss.background})
+    bootstrap = loss.bootstrap if 2 * epoch >= recipe.epochs else 0.0
+    return loss.model_copy(update={"background": share * loss.background, "bootstrap": bootstrap})
 
 
 def _cosine(start: float, end: float, done: float) -> float:

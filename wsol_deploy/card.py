@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from wsol_deploy.errors import ArtifactError
 
 SCHEMA_VERSION = "1.0"
+MASK_RULE_VERSION = 2
 CARD_KEY = "wsol"
 OUTPUTS = ("mask", "probs", "localizer_probs", "background_probs", "class_maps")
 SEPARATOR = ";"  # between the classes of an image that shows several
@@ -96,10 +97,10 @@ class MaskRule(Part):
     """How the mask follows from the class maps (Eq. 8, 10 and 11), for images seen in tiles.
 
     Attributes:
-        version: of this rule.
+        version: of this rule; files of version 1 see no image in tiles.
         stride: pixels of the graph's image from one cell of the class maps to the next.
-        alignment: how maps are laid over the image: cell i on pixel i * stride, or corners on
-            corners.
+        alignment: how maps are laid over the image: corners on corners; cell i on pixel
+            i * stride + (stride - 1) / 2 (`middle`); or on i * stride (`stride`, of version 1).
         kmax, kmin, alpha: of the pooling that makes a posterior of the class maps; kmax = 1 is
             their mean, kmax = 0 their maximum.
         lse_r: of log-sum-exp pooling, or None.
@@ -110,9 +111,9 @@ class MaskRule(Part):
             maps then only make the posterior.
     """
 
-    version: int = 1
+    version: int = MASK_RULE_VERSION
     stride: int = Field(ge=1)
-    alignment: Literal["corners", "stride"]
+    alignment: Literal["corners", "middle", "stride"]
     kmax: float = 1.0
     kmin: float = 0.0
     alpha: float = 0.0

