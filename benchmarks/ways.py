@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsol_deploy.cli import main
+from wsol_deploy.model import resampling
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import soft_mask
 from wsol_deploy.model.minmax import MinMaxNetwork
