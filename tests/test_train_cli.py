@@ -185,7 +185,7 @@ def test_ctrl_c_after_the_last_update_is_heard(wsol, data, recipe, tmp_path, mon
     code, out, err = wsol(
         "train", data, "--recipe", recipe, "--max-steps", 1, "-o", tmp_path / "run"
     )
-    assert "best epoch 1;" in err
+    assert "weights of epoch 1;" in err
     assert (code, out.strip()) == (130, str(tmp_path / "run"))
     assert read_card(tmp_path / "run" / "best.safetensors").threshold.chosen_on != "default"
 

@@ -84,6 +84,17 @@ class Display:
                 numbers=f"{_losses(means)}{self._valid} · {self.speed:.1f} images/s",
             )
 
+    def self_training(self, steps: int) -> None:
+        """A self-training of so many updates begins."""
+        logger.log(logging.DEBUG if self._bar is not None else logging.INFO, "self-training")
+        if self._bar is not None:
+            self._task = self._bar.add_task("self-training", total=steps, numbers="")
+
+    def advance(self) -> None:
+        """After each of its updates."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         """After each validation, with the epoch's row of metrics.csv."""
         if row.get("valid_error") is not None:

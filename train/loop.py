@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from wsol_deploy.datasets.base import Dataset
 from wsol_deploy.model.build import build
@@ -24,6 +24,7 @@ from wsol_deploy.train.methods import SUPERVISED
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.records import Records
 from wsol_deploy.train.schedule import learning_rate, loss_weights
+from wsol_deploy.train.self_training import self_train
 from wsol_deploy.train.state import FILE as STATE
 from wsol_deploy.train.state import Position, load_state
 from wsol_deploy.train.updates import NotFinite, Totals, Updater
@@ -40,11 +41,13 @@ class Outcome:
     Attributes:
         folder: of the run.
         position: where it stands.
+        kept: the epoch, from 1, whose weights are the run's model.
         interrupted: it was asked to stop before its end.
     """
 
     folder: Path
     position: Position
+    kept: int
     interrupted: bool
 
 
@@ -79,8 +82,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
-        interrupted = run.epochs(stop)
-    return Outcome(folder, run.position, interrupted)
+        interrupted = run.epochs(stop) or run.self_training(stop)
+    return Outcome(folder, run.position, run.kept, interrupted)
 
 
 class _Run:
@@ -97,8 +100,10 @@ class _Run:
         several = recipe.model.task == "multi-label"
         target = many_hot(len(dataset.classes)) if several else the_label
         self.valid = Images(dataset.subset("valid").samples, policy, masks=masks, target=target)
+        samples = dataset.subset("train").samples
+        self.images = Images(samples, policy, masks=masks, target=target)
         self.loader = TrainLoader(
-            Images(dataset.subset("train").samples, policy, masks=masks, target=target),
+            self.images,
             recipe.data,
             recipe.optim.batch_size,
             recipe.optim.accumulate,
@@ -126,6 +131,37 @@ class _Run:
                 return True
             self._end_epoch(started)
         return False
+
+    def self_training(self, stop: Callable[[], bool]) -> bool:
+        """Where the recipe asks for it and it is not done yet; True if asked to stop before."""
+        steps = min(self.recipe.training.self_training, self.position.steps)
+        network = self.updater.evaluated
+        if not steps or self.records is None or not self.records.untaught:
+            return False
+        if getattr(network, "pixel_head", None) is None:
+            return False
+        network.eval()
+        self.display.self_training(steps)
+
+        def image(number: int) -> Tensor:
+            planes = torch.from_numpy(self.images[number].copy())
+            return self.updater.pixels(planes.permute(2, 0, 1)[None])
+
+        def advance() -> bool:
+            self.display.advance()
+            return stop()
+
+        extremes, seed = self.recipe.loss.extremes, self.recipe.training.seed
+        if self_train(network, image, len(self.images), steps, extremes, seed, advance):
+            return True
+        self.records.taught(network, self._validate(World()))
+        return False
+
+    @property
+    def kept(self) -> int:
+        """The epoch, from 1, whose weights are the run's model."""
+        at = self.position
+        return max(at.epoch if self.recipe.training.keep == "last" else at.best_epoch + 1, 1)
 
     def _done(self) -> bool:
         at, training = self.position, self.recipe.training
@@ -159,7 +195,7 @@ class _Run:
 
     def _end_epoch(self, started: float) -> None:
         at = self.position
-        score = self._validate()
+        score = self._validate(self.world)
         ended = at.step == len(self.loader)
         better = score is None or at.best is None or (ended and score < at.best)
         if better and ended:
@@ -173,10 +209,10 @@ class _Run:
             self.records.epoch(row, score, kept, at)
         self.world.wait()
 
-    def _validate(self) -> Score | None:
+    def _validate(self, world: World) -> Score | None:
         optim, data = self.recipe.optim, self.recipe.data
-        batches = whole_images(self.valid, optim.batch_size, data.readers, self.world)
-        score = validate(self.updater.evaluated, batches, self.updater.pixels, self.world)
+        batches = whole_images(self.valid, optim.batch_size, data.readers, world)
+        score = validate(self.updater.evaluated, batches, self.updater.pixels, world)
         if score is not None and not score.loss < float("inf"):
             raise self._not_finite(NotFinite(f"the validation loss is {score.loss}"))
         return score

@@ -200,6 +200,8 @@ class TrainingRecipe(Part):
         seed: of the split, the heads, the order, the augmentation and the dropout.
         keep: the epoch whose weights are the run's model: that of the `best` validation (lowest
             error, ties broken by the loss), or the `last`.
+        self_training: updates, at most as many as the training had, in which after it the pixel
+            head learns anew from its own masks (train/self_training.py); needs `keep` = `last`.
         max_steps: stop after so many updates; 0 is no limit.
         patience: stop after so many epochs without a better validation; 0 never does.
     """
@@ -210,6 +212,7 @@ class TrainingRecipe(Part):
     channels_last: bool = False
     seed: int = Field(default=0, ge=0)
     keep: Literal["best", "last"] = "best"
+    self_training: int = Field(default=0, ge=0)
     max_steps: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
 
@@ -239,6 +242,10 @@ class Recipe(Part):
             raise ValueError("model.contrast holds classes against each other; set it to false")
         if self.model.pixel_head and not self.loss.pixels:
             raise ValueError("nothing teaches model.pixel_head while loss.pixels is 0")
+        if self.training.self_training and self.training.keep != "last":
+            raise ValueError(
+                "training.self_training teaches the last epoch; set training.keep to last"
+            )
         if self.loss.size_barrier and not attached:
             raise ValueError("loss.size_barrier needs erasing.mask_gradient = attached")
         return self

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wsol_deploy.artifacts import read_card
 from wsol_deploy.card import ModelCard
 from wsol_deploy.errors import WsolError
 from wsol_deploy.model import checkpoint
@@ -59,6 +60,17 @@ class Records:
             save_state(self.folder, self.updater, at, card.data.sha256)
             self._board.add(row)
             self._board.show(network, self.updater.pixels, row["epoch"] - 1, row["step"])
+
+    @property
+    def untaught(self) -> bool:
+        """Whether the model of the run is the network of the last epoch, as that left it."""
+        kept, last = (read_card(self.folder / name).weights_sha256 for name in (BEST, LAST))
+        return kept == last
+
+    def taught(self, network: Any, score: Score | None) -> None:
+        """After a self-training, whose network is the model of the run."""
+        with self._whole_or_not():
+            checkpoint.save(self.folder / BEST, network, measured(self.card, score))
 
     def stopped(self, at: Position) -> None:
         """In the middle of an epoch, without a validation."""

@@ -139,7 +139,7 @@ def _finish(outcome: Outcome, data: Path, dataset: Dataset, device: str, quiet: 
     folder, at = outcome.folder, outcome.position
     if outcome.interrupted:
         print(
-            f"stopped and saved in epoch {at.epoch + 1} after step {at.steps}; "
+            f"stopped and saved after {at.epoch} epochs, {at.steps} updates; "
             f"go on with: wsol train {data} --resume -o {folder}",
             file=sys.stderr,
         )
@@ -154,7 +154,7 @@ def _finish(outcome: Outcome, data: Path, dataset: Dataset, device: str, quiet: 
         values = ", ".join(f"{name} {value:.1%}" for name, value in found.values.items())
         print(f"validation, {found.images} images: {values}", file=sys.stderr)
     print(
-        f"best epoch {max(at.best_epoch, 0) + 1}; threshold {card.threshold.value:g} "
+        f"weights of epoch {outcome.kept}; threshold {card.threshold.value:g} "
         f"({card.threshold.chosen_on})\n"
         f"next: wsol export -m {folder} --format onnx   ·   wsol evaluate {data} -m {folder}",
         file=sys.stderr,

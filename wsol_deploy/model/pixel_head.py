@@ -49,6 +49,11 @@ class PixelHead(nn.Module):
         self.hidden = nn.Conv2d(width, hidden, kernel_size=2 * REACH + 1, padding=REACH)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
+    def restart(self) -> None:
+        """New weights, drawn as the first ones were."""
+        self.hidden.reset_parameters()
+        self.logit.reset_parameters()
+
     @property
     def stride(self) -> int:
         """Pixels from one cell of the logits to the next."""
