@@ -61,8 +61,8 @@ def test_the_background_loss_may_start_late_and_rise(start, ramp, weights):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "shares"), [(4, [0, 0, 0.5, 0.5]), (3, [0, 0, 0.5]), (1, [0.0])]
+    ("epochs", "shares"), [(6, [0, 0, 0.5, 0.5, 0.5, 0.5]), (3, [0, 0.5, 0.5]), (1, [0.0])]
 )
-def test_bootstrapping_begins_halfway(epochs, shares):
+def test_bootstrapping_begins_after_a_third(epochs, shares):
     optim, loss = OptimRecipe(epochs=epochs), LossRecipe(bootstrap=0.5)
     assert [loss_weights(optim, loss, epoch).bootstrap for epoch in range(epochs)] == shares

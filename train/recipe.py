@@ -30,8 +30,8 @@ class LossRecipe(Part):
         tiles: along each side of a mixed image.
         pixels: of the pixel head's cross-entropy with the class maps at their extremes.
         extremes: the share of an image's places at either end that it learns from.
-        bootstrap: the share that its own mask has in what it learns from, in the second half of
-            the epochs.
+        bootstrap: the share that its own mask has in what it learns from, after the first third
+            of the epochs.
         margin: pixels from the border of a training image within which it learns nothing, at
             most a quarter of the image.
     """

@@ -35,12 +35,12 @@ def learning_rate(recipe: OptimRecipe, epoch: float) -> float:
 def loss_weights(recipe: OptimRecipe, loss: LossRecipe, epoch: int) -> LossRecipe:
     """The weights of the losses in an epoch: that of the loss on X- may start late and rise.
 
-    Bootstrapping begins half-way: what a head draws that class maps have hardly taught yet it would
-    only confirm.
+    Bootstrapping begins after a third of the epochs: a head that class maps have hardly taught yet
+    would only confirm itself.
     """
     since = epoch - recipe.background_start_epoch
     share = min(max(since + 1, 0) / (recipe.background_ramp_epochs + 1), 1.0)
-    bootstrap = loss.bootstrap if 2 * epoch >= recipe.epochs else 0.0
+    bootstrap = loss.bootstrap if 3 * epoch >= recipe.epochs else 0.0
     return loss.model_copy(update={"background": share * loss.background, "bootstrap": bootstrap})
 
 
