@@ -37,13 +37,13 @@ from wsol_deploy.card import ModelCard
 from wsol_deploy.datasets.base import Sample
 from wsol_deploy.evaluation.held_out import select
 from wsol_deploy.model import checkpoint
-from wsol_deploy.model.deploy import VIEWS, DeployedModel
+from wsol_deploy.model.deploy import DeployedModel
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.runtime.trust import contrast
 from wsol_deploy.train.losses import extremes_cross_entropy
+from wsol_deploy.train.self_training import RATE, own_masks
 
-RATE = 0.01
 RADIUS = 5  # cells, of the gated CRF
 COLOUR = 0.1  # standard deviation of the difference between colours that are alike
 PLACE = 3.0  # the same of places, in cells
@@ -109,10 +109,8 @@ def class_maps(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tenso
 
 
 def own_mask(network: MinMaxNetwork, card: ModelCard, sample: Sample, x: Tensor) -> Tensor:
-    size = (x.shape[2], x.shape[3])
-    views = [network.masks(network.localize(x.flip(axes)), size).flip(axes) for axes in VIEWS]
     threshold = torch.tensor(card.threshold.value)
-    logits = torch.stack(views).mean(dim=0).logit(eps=1e-6)
+    logits = own_masks(network, x).logit(eps=1e-6)
     return (logits - threshold.logit()).sigmoid()
 
 
@@ -135,10 +133,8 @@ def learn(
     network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float, smoothness: float
 ) -> None:
     """Start the pixel head anew and teach it, an image a step."""
-    head = network.pixel_head
-    head.hidden.reset_parameters()
-    head.logit.reset_parameters()
-    optimizer = torch.optim.AdamW(head.parameters(), RATE)
+    network.pixel_head.restart()
+    optimizer = torch.optim.AdamW(network.pixel_head.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for at in np.random.default_rng(0).integers(len(lessons), size=steps):
         one = lessons[at]

@@ -21,11 +21,11 @@ from wsol_deploy.train.self_training import own_masks, self_train  # noqa: E402
 HEAD = ("pixel_head.hidden", "pixel_head.logit")
 
 
-def network():
+def network(**settings):
     torch.manual_seed(0)
     config = ModelConfig(
         backbone="resnet18", weights="none", output_stride=16, last_stages="drop", modalities=1,
-        kmax=1.0, dropout=0.0, alignment="middle", pixel_head=8, reflect=16,
+        kmax=1.0, dropout=0.0, alignment="middle", pixel_head=8, reflect=16, **settings,
     )  # fmt: skip
     return build(config, classes=2).eval()
 
@@ -61,6 +61,18 @@ def test_the_new_head_draws_what_the_old_one_drew():
     assert changed(before, net.state_dict()) == set(HEAD)
     assert 0.3 < (masks > 0.5).float().mean() < 0.7
     assert ((found > 0.5) == (masks > 0.5)).float().mean() > 0.85
+
+
+def test_classes_that_are_not_shown_are_background():
+    net = network(task="multi-label")
+    with torch.no_grad():
+        net.pixel_head.logit.bias[:] = torch.tensor([5.0, 5.0])
+        net.localizer.maps.bias[:] = torch.tensor([9.0, -9.0])
+    assert not self_train(net, image, images=4, steps=150, extremes=0.4, seed=1)
+    with torch.no_grad():
+        shown, absent = net.pixels(net.localize(image(0)))[0].sigmoid()
+    assert shown.mean() > 0.8
+    assert absent.max() < 0.2
 
 
 def test_a_stop_leaves_the_network_as_it_was():
