@@ -15,6 +15,7 @@ from wsol_deploy.errors import UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
+from wsol_deploy.train import self_training  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.self_training import own_masks, self_train  # noqa: E402
 
@@ -61,6 +62,17 @@ def test_the_new_head_draws_what_the_old_one_drew():
     assert changed(before, net.state_dict()) == set(HEAD)
     assert 0.3 < (masks > 0.5).float().mean() < 0.7
     assert ((found > 0.5) == (masks > 0.5)).float().mean() > 0.85
+
+
+def test_what_is_remembered_of_images_changes_nothing_but_the_time(monkeypatch):
+    kept, forgotten = network(), network()
+    asked = []
+    self_train(kept, lambda n: asked.append(n) or image(n), 2, steps=6, extremes=0.4, seed=0)
+    assert len(asked) == 2
+    monkeypatch.setattr(self_training, "REMEMBERED", 0)
+    self_train(forgotten, lambda n: asked.append(n) or image(n), 2, steps=6, extremes=0.4, seed=0)
+    assert len(asked) == 2 + 6
+    assert not changed(kept.state_dict(), forgotten.state_dict())
 
 
 def test_classes_that_are_not_shown_are_background():

@@ -8,7 +8,6 @@ the mean over the image and its mirror images, in which the errors of the one vi
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +22,7 @@ from wsol_deploy.train.recipe import OptimRecipe
 from wsol_deploy.train.schedule import learning_rate
 
 RATE = 0.01
-REMEMBERED = 128  # lessons: a few megabytes each
+REMEMBERED = 2**30  # bytes of lessons: some ten megabytes each, at 640 pixels
 
 
 @torch.no_grad()
@@ -66,11 +65,21 @@ def self_train(
         whether it was stopped; the network is then as it was.
     """
 
-    @functools.lru_cache(REMEMBERED)
+    remembered: dict[int, tuple[Localization, Tensor]] = {}
+    room = REMEMBERED
+
     def lesson(number: int) -> tuple[Localization, Tensor]:
+        nonlocal room
+        if number in remembered:
+            return remembered[number]
         x = image(number)
         with torch.no_grad():
-            return network.localize(x), own_masks(network, x)
+            found, masks = network.localize(x), own_masks(network, x)
+        size = masks.nbytes + sum(maps.nbytes for maps in found if maps is not None)
+        if size <= room:
+            room -= size
+            remembered[number] = found, masks
+        return found, masks
 
     student = copy.deepcopy(network)
     torch.manual_seed(seed)
