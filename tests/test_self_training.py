@@ -15,9 +15,10 @@ from wsol_deploy.errors import UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
-from wsol_deploy.train import self_training  # noqa: E402
+from wsol_deploy.train import loop, self_training  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.self_training import own_masks, self_train  # noqa: E402
+from wsol_deploy.train.validation import Score  # noqa: E402
 
 HEAD = ("pixel_head.hidden", "pixel_head.logit")
 
@@ -94,7 +95,20 @@ def test_a_stop_leaves_the_network_as_it_was():
     assert not changed(before, net.state_dict())
 
 
-def test_after_the_last_epoch_and_once(tmp_path):
+def test_it_is_left_out_where_more_images_are_named_wrong(tmp_path, monkeypatch):
+    errors = iter([0.25, 0.25, 0.5])  # of the epoch, and before and after self-training
+    monkeypatch.setattr(loop, "validate", lambda *_: Score(next(errors), 1.0))
+    said = {"keep": "last", "self_training": 3}
+    recipe = tiny_recipe(optim={"epochs": 1}, training=said, model={"pixel_head": 8})
+    assert not train(
+        recipe, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True
+    ).interrupted
+    assert not changed(load_file(tmp_path / "run" / BEST), load_file(tmp_path / "run" / LAST))
+    assert not list(errors)
+
+
+def test_after_the_last_epoch_and_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "validate", lambda *_: Score(0.25, 1.0))
     dataset = tiny_dataset(tmp_path / "data")
     said = {"keep": "last", "self_training": 3}
     recipe = tiny_recipe(optim={"epochs": 2}, training=said, model={"pixel_head": 8})

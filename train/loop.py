@@ -133,7 +133,11 @@ class _Run:
         return False
 
     def self_training(self, stop: Callable[[], bool]) -> bool:
-        """Where the recipe asks for it and it is not done yet; True if asked to stop before."""
+        """Where the recipe asks for it and it is not done yet; True if asked to stop before.
+
+        It is kept if no more validation images are named wrong, for the classifier sees new masks
+        without learning from them.
+        """
         steps = min(self.recipe.training.self_training, self.position.steps)
         network = self.updater.evaluated
         if not steps or self.records is None or not self.records.untaught:
@@ -141,6 +145,7 @@ class _Run:
         if getattr(network, "pixel_head", None) is None:
             return False
         network.eval()
+        before = self._validate(World())
         self.display.self_training(steps)
 
         def image(number: int) -> Tensor:
@@ -154,7 +159,14 @@ class _Run:
         extremes, seed = self.recipe.loss.extremes, self.recipe.training.seed
         if self_train(network, image, len(self.images), steps, extremes, seed, advance):
             return True
-        self.records.taught(network, self._validate(World()))
+        after = self._validate(World())
+        if before is None or after is None or after.error <= before.error:
+            self.records.taught(network, after)
+        else:
+            logger.info(
+                "self-training is left out: with it %.1f%% of the validation images are named "
+                "wrong, without it %.1f%%", 100 * after.error, 100 * before.error,
+            )  # fmt: skip
         return False
 
     @property

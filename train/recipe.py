@@ -201,7 +201,8 @@ class TrainingRecipe(Part):
         keep: the epoch whose weights are the run's model: that of the `best` validation (lowest
             error, ties broken by the loss), or the `last`.
         self_training: updates, at most as many as the training had, in which after it the pixel
-            head learns anew from its own masks (train/self_training.py); needs `keep` = `last`.
+            head learns anew from its own masks (train/self_training.py), left out if more
+            validation images are named wrong with it; needs `keep` = `last`.
         max_steps: stop after so many updates; 0 is no limit.
         patience: stop after so many epochs without a better validation; 0 never does.
     """
