@@ -276,6 +276,13 @@ def broken_image(root: Path) -> Path:
     return root
 
 
+def broken_images(root: Path) -> Path:
+    write_images(root)
+    for path in (root / "train" / "disc" / "0.png", root / "valid" / "disc" / "4.png"):
+        path.write_bytes(path.read_bytes()[:200])
+    return root
+
+
 def mask_of_another_size(root: Path) -> Path:
     write_images(root)
     path = sorted((root / "masks" / "valid" / "disc").iterdir())[0]
@@ -290,10 +297,11 @@ def mask_of_another_size(root: Path) -> Path:
         (one_class, "only one class (disc)"),
         (empty, "the folder is empty"),
         (no_data, "a folder per class"),
-        (broken_image, "repair it or take it out"),
+        (broken_image, "0.png: damaged or cut short"),
+        (broken_images, "2 of the"),
         (lambda root: root, "no such file or folder"),
     ],
-    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "missing"],
+    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "broken-images", "missing"],
 )
 def test_bad_data_is_one_line_and_leaves_no_checkpoint(wsol, recipe, tmp_path, make, words):
     folder = tmp_path / "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from training import tiny_dataset, write_images
 
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.datasets import open_dataset
-from wsol_deploy.errors import DataError
+from wsol_deploy.errors import ImageError
 from wsol_deploy.train.augment import DYES, augment, reflect
 from wsol_deploy.train.loader import Images, Share, TrainLoader, whole_images
 from wsol_deploy.train.recipe import DataRecipe
@@ -237,9 +238,12 @@ def test_validation_takes_whole_images_and_batches_equal_sizes(tmp_path, workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_unreadable_image_is_one_line_with_the_mend(tmp_path, workers):
+def test_an_unreadable_image_is_an_error_and_all_of_them_are_found(tmp_path, workers):
     root = write_images(tmp_path)
-    (root / "train" / "disc" / "1.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"1\.png.*repair it or take it out") as caught:
-        collect(loader(open_dataset(root).subset("train").samples, workers=workers), 0)
-    assert "\n" not in str(caught.value)
+    for number in (1, 2):
+        (root / "train" / "disc" / f"{number}.png").write_bytes(b"no image")
+    samples = open_dataset(root).subset("train").samples
+    with pytest.raises(ImageError, match=r"[12]\.png"):
+        collect(loader(samples, workers=workers), 0)
+    found = Images(samples, SizePolicy()).unreadable()
+    assert [Path(reason.split(":")[0]).name for reason in found] == ["1.png", "2.png"]

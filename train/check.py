@@ -1,11 +1,16 @@
-"""A recipe's network, refused before a run's folder is made or replaced."""
+"""What stops a training: a network that cannot be, refused before a run is made; broken images."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from wsol_deploy.errors import DataError
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
+
+SHOWN = 10
 
 
 def check_network(config: ModelConfig, classes: int) -> None:
@@ -17,3 +22,20 @@ def check_network(config: ModelConfig, classes: int) -> None:
     """
     with torch.device("meta"):
         build(config, classes, pretrained=False)
+
+
+def cannot_be_read(reasons: Sequence[str], images: int) -> DataError:
+    """One line about all broken images, so that they can be mended at once.
+
+    Args:
+        reasons: one or more, each with its image's path.
+        images: how many there are.
+    """
+    if len(reasons) == 1:
+        return DataError(f"{reasons[0]}; repair it or take it out of the data set")
+    shown = "; ".join(reasons[:SHOWN])
+    more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+    return DataError(
+        f"{len(reasons)} of the {images} images to train with cannot be read; repair them or take "
+        f"them out of the data set: {shown}{more}"
+    )

@@ -18,7 +18,7 @@ from torch import Tensor
 from wsol_deploy import images
 from wsol_deploy.card import SizePolicy
 from wsol_deploy.datasets.base import Sample
-from wsol_deploy.errors import DataError, ImageError
+from wsol_deploy.errors import ImageError
 from wsol_deploy.train.augment import augment
 from wsol_deploy.train.recipe import DataRecipe
 
@@ -89,7 +89,7 @@ class Images:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """uint8, H x W x 3. Raises DataError."""
+        """uint8, H x W x 3. Raises ImageError."""
         planes = self.planes(index)
         return planes[:, :, :3] if self.masks else planes
 
@@ -97,20 +97,30 @@ class Images:
         """uint8, H x W x 3, or with masks H x W x 4, the last 0 or 255.
 
         Raises:
-            DataError: the image or its mask cannot be read.
+            ImageError: the image or its mask cannot be read.
         """
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        try:
-            pixels = images.fit(self._read(self.samples[index]), self._policy)
-        except ImageError as error:
-            raise DataError(f"{error}; repair it or take it out of the data set") from error
+        pixels = images.fit(self._read(self.samples[index]), self._policy)
         with self._lock:
             if index not in self._kept and pixels.nbytes <= self._room:
                 self._room -= pixels.nbytes
                 self._kept[index] = pixels
         return pixels
+
+    def unreadable(self) -> list[str]:
+        """The reason of each image that cannot be read; those kept in memory are not read again."""
+
+        def reason(index: int) -> str | None:
+            try:
+                self.planes(index)
+            except ImageError as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor() as pool:
+            return [found for found in pool.map(reason, range(len(self))) if found]
 
     def _read(self, sample: Sample) -> np.ndarray:
         image = sample.read_image()
@@ -163,7 +173,7 @@ class TrainLoader:
         A variant's number is that of its image times the recipe's crops, plus which of them it is.
 
         Raises:
-            DataError: an image cannot be read.
+            ImageError: an image cannot be read.
         """
         rng = np.random.default_rng([self._seed, epoch])
         crops = self._recipe.crops
@@ -202,7 +212,7 @@ def whole_images(
     """Every image once, whole, in order; neighbours of one size share a batch.
 
     Raises:
-        DataError: an image cannot be read.
+        ImageError: an image cannot be read.
     """
     own = range(share.rank, len(images), share.size)
     chunks = [list(own[at : at + batch_size]) for at in range(0, len(own), batch_size)]

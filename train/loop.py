@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from wsol_deploy.datasets.base import Dataset
+from wsol_deploy.errors import DataError, ImageError
 from wsol_deploy.model.build import build
 from wsol_deploy.runs import LAST
 from wsol_deploy.train.cards import make_card
+from wsol_deploy.train.check import cannot_be_read
 from wsol_deploy.train.display import Display
 from wsol_deploy.train.loader import Images, TrainLoader, many_hot, the_label, whole_images
 from wsol_deploy.train.methods import SUPERVISED
@@ -76,13 +78,17 @@ def train(
 
     Raises:
         NotFinite: a loss became infinite or not a number.
-        WsolError: the network cannot be built, an image cannot be read, the run cannot be written.
+        DataError: images cannot be read; it names them all.
+        WsolError: the network cannot be built, the run cannot be written.
     """
     make_deterministic()
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
-        interrupted = run.epochs(stop) or run.self_training(stop)
+        try:
+            interrupted = run.epochs(stop) or run.self_training(stop)
+        except ImageError as error:
+            raise run.unreadable(error) from error
     return Outcome(folder, run.position, run.kept, interrupted)
 
 
@@ -168,6 +174,11 @@ class _Run:
                 "wrong, without it %.1f%%", 100 * after.error, 100 * before.error,
             )  # fmt: skip
         return False
+
+    def unreadable(self, error: ImageError) -> DataError:
+        """What names every image that cannot be read, now that one was met."""
+        reasons = self.images.unreadable() + self.valid.unreadable() or [str(error)]
+        return cannot_be_read(reasons, len(self.images) + len(self.valid))
 
     @property
     def kept(self) -> int:
