@@ -42,8 +42,9 @@ from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.runtime.trust import contrast
 from wsol_deploy.train.losses import extremes_cross_entropy
-from wsol_deploy.train.self_training import RATE, own_masks
+from wsol_deploy.train.self_training import own_masks
 
+RATE = 0.01
 RADIUS = 5  # cells, of the gated CRF
 COLOUR = 0.1  # standard deviation of the difference between colours that are alike
 PLACE = 3.0  # the same of places, in cells
@@ -133,7 +134,8 @@ def learn(
     network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float, smoothness: float
 ) -> None:
     """Start the pixel head anew and teach it, an image a step."""
-    network.pixel_head.restart()
+    for part in (network.pixel_head.hidden, network.pixel_head.logit):
+        part.reset_parameters()
     optimizer = torch.optim.AdamW(network.pixel_head.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for at in np.random.default_rng(0).integers(len(lessons), size=steps):

@@ -198,7 +198,7 @@ def test_batches_carry_masks_for_those_who_learn_from_them(tmp_path):
     images = Images(samples, SizePolicy(), masks=True)
     batch = next(whole_images(images, 4))
     truth = np.stack([samples[index].read_mask() for index in batch.indices])
-    assert np.array_equal(batch.masks[:, 0].numpy(), truth)
+    assert np.array_equal(batch.masks[:, 0].numpy(), truth * 255)
     assert batch.x.shape == (4, 3, 64, 64)
     recipe = DataRecipe(crop=48, workers=0)
     _, batches = next(TrainLoader(images, recipe, 4).epoch(0))

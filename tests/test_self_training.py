@@ -1,26 +1,41 @@
-"""Self-training: a new pixel head from the masks of the old one, once, after the last epoch."""
+"""Self-training: after the last epoch the network goes on with its own masks as a teacher, once."""
 
 from __future__ import annotations
 
+import math
 import shutil
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
+from torch import Tensor  # noqa: E402
 from training import tiny_dataset, tiny_recipe  # noqa: E402
 
+from wsol_deploy.card import SizePolicy  # noqa: E402
 from wsol_deploy.errors import UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
-from wsol_deploy.train import loop, self_training  # noqa: E402
+from wsol_deploy.train import self_training  # noqa: E402
+from wsol_deploy.train.loader import Images, TrainLoader  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
-from wsol_deploy.train.self_training import own_masks, self_train  # noqa: E402
-from wsol_deploy.train.validation import Score  # noqa: E402
+from wsol_deploy.train.losses import extremes_cross_entropy  # noqa: E402
+from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
+from wsol_deploy.train.self_training import own_masks, self_train, taught_by  # noqa: E402
+from wsol_deploy.train.state import Position  # noqa: E402
+from wsol_deploy.train.step import training_step  # noqa: E402
+from wsol_deploy.train.updates import Updater  # noqa: E402
+from wsol_deploy.train.world import World  # noqa: E402
 
-HEAD = ("pixel_head.hidden", "pixel_head.logit")
+THINGS = 0.8  # discs and squares are brighter, noise is darker
+RECIPE = {
+    "optim": {"epochs": 2, "lr": 0.003},
+    "training": {"keep": "last", "self_training": 0.5},
+    "model": {"pixel_head": 8},
+}
 
 
 def network(**settings):
@@ -32,14 +47,25 @@ def network(**settings):
     return build(config, classes=2).eval()
 
 
-def image(number: int) -> torch.Tensor:
+def image(number: int) -> Tensor:
     x = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(number))
     return torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear") * 3
 
 
 def changed(one: dict, other: dict) -> set[str]:
     assert one.keys() == other.keys()
-    return {name.rpartition(".")[0] for name in one if not torch.equal(one[name], other[name])}
+    return {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
+
+
+def ready(tmp_path, net, **sections):
+    """An updater of the network, the training images of a tiny data set, and a loader's maker."""
+    recipe = tiny_recipe(**(RECIPE | sections))
+    images = Images(tiny_dataset(tmp_path / "data").subset("train").samples, SizePolicy())
+    return (
+        Updater(net, recipe, World()),
+        images,
+        lambda taught: TrainLoader(taught, recipe.data, recipe.optim.batch_size),
+    )
 
 
 def test_own_masks_are_the_same_of_every_mirror_image():
@@ -49,85 +75,118 @@ def test_own_masks_are_the_same_of_every_mirror_image():
         assert torch.allclose(turned, own_masks(net, x), atol=1e-5)
 
 
-def test_the_new_head_draws_what_the_old_one_drew():
-    net = network()
+@pytest.mark.parametrize("task", ["single-label", "multi-label"])
+def test_images_are_taught_by_the_network_as_it_was(tmp_path, task):
+    net = network(task=task)
+    updater, images, load = ready(tmp_path, net)
+    taught = taught_by(updater, images)
+    x = updater.pixels(torch.from_numpy(images[3].copy()).permute(2, 0, 1)[None])
+    masks = own_masks(net, x)[0].permute(1, 2, 0).numpy()
     with torch.no_grad():
-        net.pixel_head.logit.weight.mul_(20)
-        logits = torch.cat([net.pixels(net.localize(image(number))) for number in range(4)])
-        net.pixel_head.logit.bias.sub_(logits.median())
-        before = {name: value.clone() for name, value in net.state_dict().items()}
-        masks = torch.cat([own_masks(net, image(number)) for number in range(4)])
-    assert not self_train(net, image, images=4, steps=150, extremes=0.4, seed=1)
-    with torch.no_grad():
-        found = torch.cat([net.masks(net.localize(image(n)), (64, 64)) for n in range(4)])
-    assert changed(before, net.state_dict()) == set(HEAD)
-    assert 0.3 < (masks > 0.5).float().mean() < 0.7
-    assert ((found > 0.5) == (masks > 0.5)).float().mean() > 0.85
+        net.pixel_head.logit.bias.add_(9)
+    planes = taught.planes(3)
+    assert np.array_equal(planes[:, :, :3], images[3])
+    assert np.abs(planes[:, :, 3:] / 255 - masks).max() < 0.6 / 255
+    _, batches = next(load(taught).epoch(0))
+    count = 2 if task == "multi-label" else 1
+    assert next(batches).masks.shape == (4, count, 48, 48)
 
 
-def test_what_is_remembered_of_images_changes_nothing_but_the_time(monkeypatch):
-    kept, forgotten = network(), network()
-    asked = []
-    self_train(kept, lambda n: asked.append(n) or image(n), 2, steps=6, extremes=0.4, seed=0)
-    assert len(asked) == 2
-    monkeypatch.setattr(self_training, "REMEMBERED", 0)
-    self_train(forgotten, lambda n: asked.append(n) or image(n), 2, steps=6, extremes=0.4, seed=0)
-    assert len(asked) == 2 + 6
-    assert not changed(kept.state_dict(), forgotten.state_dict())
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_taught_step_by_hand(attached):
+    net, x = network().train(), image(0)
+    net.freeze_batch_norm()
+    net.pixel_head.attached = attached
+    taught = image(1)[:, :1].sigmoid()
+    weights = LossRecipe(localizer=0.5, pixels=2.0, bootstrap=0.5, extremes=0.3)
+    report = training_step(
+        net, x, torch.tensor([1]), weights, ErasingRecipe(u=0), Tensor.backward, taught=taught
+    )
+    found = net.localize(x)
+    expected = extremes_cross_entropy(net.pixels(found), taught, 0.3).mean()
+    assert report.losses["pixels"] == pytest.approx(expected.item(), rel=1e-5)
+    deep, shallow = (next(net.backbone.features.stages[at].parameters()) for at in (2, 0))
+    head = net.pixel_head.hidden.weight.grad.clone()
+    net.zero_grad()
+    expected.mul(2).backward()
+    assert torch.allclose(net.pixel_head.hidden.weight.grad, head, rtol=1e-4, atol=1e-7)
+    assert deep.grad is None or not deep.grad.any()
+    assert (shallow.grad is not None) == attached
 
 
-def test_classes_that_are_not_shown_are_background():
-    net = network(task="multi-label")
-    with torch.no_grad():
-        net.pixel_head.logit.bias[:] = torch.tensor([5.0, 5.0])
-        net.localizer.maps.bias[:] = torch.tensor([9.0, -9.0])
-    assert not self_train(net, image, images=4, steps=150, extremes=0.4, seed=1)
-    with torch.no_grad():
-        shown, absent = net.pixels(net.localize(image(0)))[0].sigmoid()
-    assert shown.mean() > 0.8
-    assert absent.max() < 0.2
+def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        self_training, "own_masks", lambda _, x: (x.amax(dim=1, keepdim=True) > THINGS).float()
+    )
+    updater, images, load = ready(tmp_path, network())
+    before = {name: value.clone() for name, value in updater.network.state_dict().items()}
+
+    def agreement() -> float:
+        taught = taught_by(updater, images)
+        same = []
+        for number in range(len(images)):
+            planes = torch.from_numpy(taught.planes(number).copy()).permute(2, 0, 1)[None]
+            with torch.no_grad():
+                found = updater.network.eval().infer(updater.pixels(planes[:, :3]), ("mask",))
+            logits, truth = found["mask"].logit(eps=1e-6), planes[:, 3:] > 127
+            inside, outside = logits[truth].mean(), logits[~truth].mean()
+            same.append(float(inside - outside))
+        return sum(same) / len(same)
+
+    was = agreement()
+    assert not self_train(updater, images, load, Position(), 40)
+    assert agreement() > was + 1
+    assert changed(before, updater.network.state_dict()) == {
+        "backbone", "localizer", "classifier", "pixel_head",
+    }  # fmt: skip
+    assert not updater.network.pixel_head.attached
 
 
-def test_a_stop_leaves_the_network_as_it_was():
-    net = network()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert self_train(net, image, 4, steps=5, extremes=0.4, seed=0, advance=lambda: True)
-    assert not changed(before, net.state_dict())
+def test_masks_are_drawn_three_times_and_remembered_in_between(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        self_training, "own_masks", lambda _, x: drawn.append(x) or torch.ones(len(x), 1, 64, 64)
+    )
+    updater, images, load = ready(tmp_path, network())
+    assert len(images) == 8
+    assert not self_train(updater, images, load, Position(), 12)  # two epochs from each
+    assert len(drawn) == 3 * 8
 
 
-def test_it_is_left_out_where_more_images_are_named_wrong(tmp_path, monkeypatch):
-    errors = iter([0.25, 0.25, 0.5])  # of the epoch, and before and after self-training
-    monkeypatch.setattr(loop, "validate", lambda *_: Score(next(errors), 1.0))
-    said = {"keep": "last", "self_training": 3}
-    recipe = tiny_recipe(optim={"epochs": 1}, training=said, model={"pixel_head": 8})
-    assert not train(
-        recipe, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True
-    ).interrupted
-    assert not changed(load_file(tmp_path / "run" / BEST), load_file(tmp_path / "run" / LAST))
-    assert not list(errors)
-
-
-def test_after_the_last_epoch_and_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "validate", lambda *_: Score(0.25, 1.0))
-    dataset = tiny_dataset(tmp_path / "data")
-    said = {"keep": "last", "self_training": 3}
-    recipe = tiny_recipe(optim={"epochs": 2}, training=said, model={"pixel_head": 8})
-    run = tmp_path / "run"
+def test_after_the_last_epoch_and_once(tmp_path):
+    dataset, recipe, run = tiny_dataset(tmp_path / "data"), tiny_recipe(**RECIPE), tmp_path / "run"
     train(recipe, dataset, run, quiet=True)
-    assert changed(load_file(run / BEST), load_file(run / LAST)) == set(HEAD)
+    parts = {"backbone", "localizer", "classifier", "pixel_head"}
+    assert changed(load_file(run / BEST), load_file(run / LAST)) == parts
     taught = load_file(run / BEST)
     train(recipe, dataset, run, quiet=True)
     assert not changed(load_file(run / BEST), taught)
 
     (run / BEST).unlink()  # a loaded file stays mapped
     shutil.copy(run / LAST, run / BEST)  # killed before its end
-    asked = iter([True])
+    asked = iter([False, True])
     assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
     assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
     train(recipe, dataset, run, quiet=True)
     assert not changed(load_file(run / BEST), taught)
 
 
+def test_it_lasts_its_share_of_the_updates(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("wsol_deploy.train.loop.self_train", lambda *given: asked.append(given[4]))
+    said = RECIPE | {"optim": {"epochs": 3}, "training": {"keep": "last", "self_training": 0.15}}
+    outcome = train(
+        tiny_recipe(**said), tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True
+    )
+    assert asked == [math.ceil(0.15 * outcome.position.steps)]
+
+
+def test_without_a_pixel_head_nothing_happens(tmp_path):
+    recipe = tiny_recipe(**(RECIPE | {"model": {}}))
+    train(recipe, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True)
+    assert (tmp_path / "run" / BEST).read_bytes() == (tmp_path / "run" / LAST).read_bytes()
+
+
 def test_it_teaches_the_last_epoch_only():
     with pytest.raises(UsageError, match=r"set training\.keep to last"):
-        tiny_recipe(training={"self_training": 3})
+        tiny_recipe(training={"self_training": 0.5})

@@ -75,7 +75,11 @@ def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) ->
 
 
 def pixel_loss(
-    network: MinMaxNetwork, found: Localization, size: tuple[int, int], weights: LossRecipe
+    network: MinMaxNetwork,
+    found: Localization,
+    size: tuple[int, int],
+    weights: LossRecipe,
+    taught: Tensor | None = None,
 ) -> Tensor:
     """The pixel head's mean cross-entropy with the extremes of the class maps.
 
@@ -89,9 +93,11 @@ def pixel_loss(
         found: of the clean pass, detached.
         size: (h, w) of the images.
         weights: its `extremes`, `margin` and `bootstrap`.
+        taught: masks to learn from instead, n x m x h x w in [0, 1].
     """
-    logits, evidence = network.pixels(found), network.evidence(found, size)
-    if weights.bootstrap:
+    logits = network.pixels(found)
+    evidence = network.evidence(found, size) if taught is None else taught
+    if weights.bootstrap and taught is None:
         own = network.drawn(logits.detach(), found, size)
         evidence = evidence.lerp(own, weights.bootstrap)
     assert network.pixel_head is not None

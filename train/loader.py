@@ -31,7 +31,7 @@ Target = Callable[[Sample], int | list[float]]
 
 class Batch(NamedTuple):
     """Images (uint8, n x 3 x h x w), labels (int64, n; of multi-label images float32, n x c), the
-    samples' numbers, and for supervised methods masks (bool, n x 1 x h x w)."""
+    samples' numbers, and where masks are learned from those (uint8, n x m x h x w, 255 inside)."""
 
     x: Tensor
     labels: Tensor
@@ -80,7 +80,7 @@ class Images:
         self.samples = samples
         self.masks = masks
         self.target = target
-        self._policy = policy
+        self.policy = policy
         self._room = _free_memory() // 4 if limit is None else limit
         self._kept: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class Images:
         return planes[:, :, :3] if self.masks else planes
 
     def planes(self, index: int) -> np.ndarray:
-        """uint8, H x W x 3, or with masks H x W x 4, the last 0 or 255.
+        """uint8, H x W x 3, or with masks H x W x (3 + m), 255 inside a mask.
 
         Raises:
             ImageError: the image or its mask cannot be read.
@@ -102,7 +102,7 @@ class Images:
         kept = self._kept.get(index)
         if kept is not None:
             return kept
-        pixels = images.fit(self._read(self.samples[index]), self._policy)
+        pixels = self._load(self.samples[index])
         with self._lock:
             if index not in self._kept and pixels.nbytes <= self._room:
                 self._room -= pixels.nbytes
@@ -122,9 +122,28 @@ class Images:
         with ThreadPoolExecutor() as pool:
             return [found for found in pool.map(reason, range(len(self))) if found]
 
-    def _read(self, sample: Sample) -> np.ndarray:
+    def _load(self, sample: Sample) -> np.ndarray:
         image = sample.read_image()
-        return np.dstack([image, sample.read_mask() * np.uint8(255)]) if self.masks else image
+        if self.masks:
+            image = np.dstack([image, sample.read_mask() * np.uint8(255)])
+        return images.fit(image, self.policy)
+
+
+class TaughtImages(Images):
+    """Images with masks that are drawn when they are first asked for.
+
+    Args:
+        images: the same without masks.
+        draw: of an image (uint8, H x W x 3) its masks, uint8, H x W x m.
+    """
+
+    def __init__(self, images: Images, draw: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(images.samples, images.policy, masks=True, target=images.target)
+        self._draw = draw
+
+    def _load(self, sample: Sample) -> np.ndarray:
+        image = images.fit(sample.read_image(), self.policy)
+        return np.dstack([image, self._draw(image)])
 
 
 class TrainLoader:
@@ -253,7 +272,7 @@ def _results(chunk: list[T], futures: list[Future[R]]) -> tuple[list[T], list[R]
 
 def _batch(images: Images, indices: Sequence[int], x: Tensor) -> Batch:
     labels = torch.tensor([images.target(images.samples[index]) for index in indices])
-    masks = x[:, 3:] > 127 if images.masks else None
+    masks = x[:, 3:] if images.masks else None
     return Batch(x[:, :3], labels, tuple(indices), masks)
 
 

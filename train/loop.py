@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import warnings
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from wsol_deploy.datasets.base import Dataset
 from wsol_deploy.errors import DataError, ImageError
@@ -108,14 +109,7 @@ class _Run:
         self.valid = Images(dataset.subset("valid").samples, policy, masks=masks, target=target)
         samples = dataset.subset("train").samples
         self.images = Images(samples, policy, masks=masks, target=target)
-        self.loader = TrainLoader(
-            self.images,
-            recipe.data,
-            recipe.optim.batch_size,
-            recipe.optim.accumulate,
-            recipe.training.seed,
-            world,
-        )
+        self.loader = self._load(self.images)
         self.position = Position()
         if (folder / STATE).is_file():
             self.position = load_state(folder, self.updater, fingerprint.sha256)
@@ -139,40 +133,22 @@ class _Run:
         return False
 
     def self_training(self, stop: Callable[[], bool]) -> bool:
-        """Where the recipe asks for it and it is not done yet; True if asked to stop before.
-
-        It is kept if no more validation images are named wrong, for the classifier sees new masks
-        without learning from them.
-        """
-        steps = min(self.recipe.training.self_training, self.position.steps)
-        network = self.updater.evaluated
-        if not steps or self.records is None or not self.records.untaught:
+        """Where the recipe asks for it and it is not done yet; True if asked to stop before."""
+        updates = math.ceil(self.recipe.training.self_training * self.position.steps)
+        wanted = self.records is not None and self.records.untaught
+        if self.recipe.model.pixel_head == 0 or not any(self.world.sum([wanted and updates > 0])):
             return False
-        if getattr(network, "pixel_head", None) is None:
-            return False
-        network.eval()
-        before = self._validate(World())
-        self.display.self_training(steps)
-
-        def image(number: int) -> Tensor:
-            planes = torch.from_numpy(self.images[number].copy())
-            return self.updater.pixels(planes.permute(2, 0, 1)[None])
+        self.display.self_training(updates)
 
         def advance() -> bool:
             self.display.advance()
-            return stop()
+            return any(self.world.sum([stop()]))
 
-        extremes, seed = self.recipe.loss.extremes, self.recipe.training.seed
-        if self_train(network, image, len(self.images), steps, extremes, seed, advance):
+        if self_train(self.updater, self.images, self._load, self.position, updates, advance):
             return True
-        after = self._validate(World())
-        if before is None or after is None or after.error <= before.error:
-            self.records.taught(network, after)
-        else:
-            logger.info(
-                "self-training is left out: with it %.1f%% of the validation images are named "
-                "wrong, without it %.1f%%", 100 * after.error, 100 * before.error,
-            )  # fmt: skip
+        score = self._validate(self.world)
+        if self.records is not None:
+            self.records.taught(self.updater.evaluated, score)
         return False
 
     def unreadable(self, error: ImageError) -> DataError:
@@ -185,6 +161,10 @@ class _Run:
         """The epoch, from 1, whose weights are the run's model."""
         at = self.position
         return max(at.epoch if self.recipe.training.keep == "last" else at.best_epoch + 1, 1)
+
+    def _load(self, images: Images) -> TrainLoader:
+        data, optim, seed = self.recipe.data, self.recipe.optim, self.recipe.training.seed
+        return TrainLoader(images, data, optim.batch_size, optim.accumulate, seed, self.world)
 
     def _done(self) -> bool:
         at, training = self.position, self.recipe.training

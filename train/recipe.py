@@ -200,9 +200,9 @@ class TrainingRecipe(Part):
         seed: of the split, the heads, the order, the augmentation and the dropout.
         keep: the epoch whose weights are the run's model: that of the `best` validation (lowest
             error, ties broken by the loss), or the `last`.
-        self_training: updates, at most as many as the training had, in which after it the pixel
-            head learns anew from its own masks (train/self_training.py), left out if more
-            validation images are named wrong with it; needs `keep` = `last`.
+        self_training: after the last epoch the network goes on for this share of the updates it
+            had, its pixel head taught by its own masks (train/self_training.py); needs `keep` =
+            `last`. Without a pixel head nothing happens.
         max_steps: stop after so many updates; 0 is no limit.
         patience: stop after so many epochs without a better validation; 0 never does.
     """
@@ -213,7 +213,7 @@ class TrainingRecipe(Part):
     channels_last: bool = False
     seed: int = Field(default=0, ge=0)
     keep: Literal["best", "last"] = "best"
-    self_training: int = Field(default=0, ge=0)
+    self_training: float = Field(default=0.0, ge=0)
     max_steps: int = Field(default=0, ge=0)
     patience: int = Field(default=0, ge=0)
 

@@ -1,14 +1,16 @@
-"""Self-training: after the last epoch the pixel head learns anew, from the masks it drew itself.
+"""Self-training: after its last epoch the network goes on with its own masks as a teacher.
 
-In training a head follows features and class maps that still change. A new one starts from the
-finished masks at once (born-again networks, Furlanello et al. 2018; pseudo-labels, Lee 2013), each
-the mean over the image and its mirror images, in which the errors of the one view cancel.
+Until then the backbone never learns from masks. Now all of the network learns, for a few updates,
+to draw on varied crops what it drew of the whole images (a noisy student, Xie et al. 2020), while
+the losses on labels go on. The masks are the mean over each image and its mirror images, and are
+drawn anew twice on the way. A network learns what its teacher's masks have in common before it
+learns their errors by heart (Liu et al. 2020), so the updates are few.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,12 @@ import torch
 from torch import Tensor
 
 from wsol_deploy.model.deploy import VIEWS
-from wsol_deploy.model.heads import Localization
-from wsol_deploy.train.losses import extremes_cross_entropy
-from wsol_deploy.train.recipe import OptimRecipe
+from wsol_deploy.train.loader import Batch, Images, TaughtImages, TrainLoader
 from wsol_deploy.train.schedule import learning_rate
+from wsol_deploy.train.state import Position
+from wsol_deploy.train.updates import Totals, Updater
 
-RATE = 0.01
-REMEMBERED = 2**30  # bytes of lessons: some ten megabytes each, at 640 pixels
+ROUNDS = 3
 
 
 @torch.no_grad()
@@ -41,59 +42,61 @@ def own_masks(network: Any, x: Tensor) -> Tensor:
     return torch.stack(views).mean(dim=0)
 
 
+def taught_by(updater: Updater, images: Images) -> TaughtImages:
+    """The images with the masks that the network draws of them as it is now."""
+    teacher = copy.deepcopy(updater.evaluated).eval()
+
+    def draw(image: np.ndarray) -> np.ndarray:
+        planes = torch.from_numpy(image.copy()).permute(2, 0, 1)
+        masks = own_masks(teacher, updater.pixels(planes[None]))[0]
+        return (255 * masks).round().byte().permute(1, 2, 0).cpu().numpy()
+
+    return TaughtImages(images, draw)
+
+
 def self_train(
-    network: Any,
-    image: Callable[[int], Tensor],
-    images: int,
-    steps: int,
-    extremes: float,
-    seed: int,
+    updater: Updater,
+    images: Images,
+    load: Callable[[Images], TrainLoader],
+    at: Position,
+    updates: int,
     advance: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Teach the pixel head anew, an image an update; nothing else of the network changes.
+    """Go on for so many updates, while the pixel head learns from masks, which are drawn thrice.
 
     Args:
-        network: a MinMaxNetwork with a pixel head, in evaluation mode.
-        image: one by its number, normalised, 1 x 3 x h x w.
-        images: how many there are.
-        steps: updates.
-        extremes: see `extremes_cross_entropy`.
-        seed: of the new head and of the order.
-        advance: called after each update; True stops.
+        updater: whose network has a pixel head; changed in place.
+        images: of the training.
+        load: makes the training's loader of them.
+        at: the end of the training; order and augmentation go on from there.
+        updates: how many.
+        advance: called after each; True stops.
 
     Returns:
-        whether it was stopped; the network is then as it was.
+        whether it was stopped.
+
+    Raises:
+        NotFinite: a loss is infinite or not a number.
+        ImageError: an image cannot be read.
     """
-
-    remembered: dict[int, tuple[Localization, Tensor]] = {}
-    room = REMEMBERED
-
-    def lesson(number: int) -> tuple[Localization, Tensor]:
-        nonlocal room
-        if number in remembered:
-            return remembered[number]
-        x = image(number)
-        with torch.no_grad():
-            found, masks = network.localize(x), own_masks(network, x)
-        size = masks.nbytes + sum(maps.nbytes for maps in found if maps is not None)
-        if size <= room:
-            room -= size
-            remembered[number] = found, masks
-        return found, masks
-
-    student = copy.deepcopy(network)
-    torch.manual_seed(seed)
-    student.pixel_head.restart()
-    optimizer = torch.optim.AdamW(student.pixel_head.parameters(), RATE)
-    schedule = OptimRecipe(schedule="onecycle", lr=RATE, epochs=max(steps, 1))
-    for step, number in enumerate(np.random.default_rng(seed).integers(images, size=steps)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(schedule, step)
-        found, masks = lesson(int(number))
-        optimizer.zero_grad()
-        extremes_cross_entropy(student.pixels(found), masks, extremes).mean().backward()
-        optimizer.step()
+    network: Any = updater.network
+    once_more = {"schedule": "onecycle", "epochs": updates, "warmup_epochs": 0.0}
+    optim = updater.recipe.optim.model_copy(update=once_more)
+    network.train()
+    network.pixel_head.attached = True
+    for done in range(updates):
+        if done % -(-updates // ROUNDS) == 0:
+            stream = _endless(load(taught_by(updater, images)), at.epoch + done)
+        size, batches = next(stream)
+        rate = learning_rate(optim, done)
+        updater.update(at.steps + done, size, batches, rate, updater.recipe.loss, Totals())
         if advance():
             return True
-    network.pixel_head.load_state_dict(student.pixel_head.state_dict())
+    network.pixel_head.attached = False
     return False
+
+
+def _endless(loader: TrainLoader, epoch: int) -> Iterator[tuple[int, Iterator[Batch]]]:
+    while True:
+        yield from loader.epoch(epoch)
+        epoch += 1

@@ -42,6 +42,7 @@ def training_step(
     erasing: ErasingRecipe,
     backward: Callable[[Tensor], None],
     proceed: Callable[[int], bool] = bool,
+    taught: Tensor | None = None,
 ) -> StepReport:
     """Accumulate the gradients of one mini-batch; the caller updates the parameters.
 
@@ -59,6 +60,8 @@ def training_step(
         backward: accumulates a scalar's gradient.
         proceed: asked with the samples still running whether to erase once more; processes that
             share batch statistics must answer alike.
+        taught: masks for the pixel head to learn from instead of the class maps, n x m x h x w in
+            [0, 1].
     """
     n, size = len(x), (x.shape[2], x.shape[3])
     attached = erasing.mask_gradient == "attached"
@@ -79,15 +82,16 @@ def training_step(
             first_loss, correct = loss.detach(), losses.right(found.logits, labels)
             network.follow(_detach(found), size)
             if network.pixel_head is not None:
-                terms["pixels"] = pixel_loss(network, _detach(found), size, weights)
-                add(weights.pixels * terms["pixels"])
+                terms["pixels"] = pixel_loss(network, _detach(found), size, weights, taught)
         psi = trust(
             t, found.logits.detach(), labels[running], loss.detach(), first_loss[running],
             erasing.sigma, erasing.tolerance,
         )  # fmt: skip
         trusted = psi > 0
         counted = (loss if t == 0 else loss[trusted]).sum() / n
-        if weights.localizer:
+        if t == 0 and "pixels" in terms:
+            add(weights.localizer * counted + weights.pixels * terms["pixels"])
+        elif weights.localizer:
             add(weights.localizer * counted)
         localizer_loss = localizer_loss + counted.detach()
         passes += len(running)

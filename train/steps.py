@@ -34,8 +34,9 @@ def step_of(network: Any, recipe: Recipe, proceed: Proceed) -> Step:
 
 def _algorithm_1(network: Any, recipe: Recipe, proceed: Proceed) -> Step:
     def step(batch: Batch, weights: LossRecipe, backward: Backward) -> StepReport:
+        taught = None if batch.masks is None else batch.masks.float() / 255
         return training_step(
-            network, batch.x, batch.labels, weights, recipe.erasing, backward, proceed
+            network, batch.x, batch.labels, weights, recipe.erasing, backward, proceed, taught
         )
 
     return step
@@ -44,7 +45,7 @@ def _algorithm_1(network: Any, recipe: Recipe, proceed: Proceed) -> Step:
 def _segment(network: Any, recipe: Recipe, proceed: Proceed) -> Step:
     def step(batch: Batch, weights: LossRecipe, backward: Backward) -> StepReport:
         assert batch.masks is not None, "the loader gives masks to supervised methods"
-        return segmentation_step(network, batch.x, batch.masks, backward)
+        return segmentation_step(network, batch.x, batch.masks > 127, backward)
 
     return step
 

@@ -72,6 +72,7 @@ def _labels(probs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 def _pixels(masks: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of each image: the share of its wrong pixels, and their mean cross-entropy."""
     assert batch.masks is not None, "the loader gives masks to supervised methods"
-    wrong = ((masks > 0.5) != batch.masks).double()
-    entropy = F.binary_cross_entropy(masks, batch.masks.double(), reduction="none")
+    truth = batch.masks > 127
+    wrong = ((masks > 0.5) != truth).double()
+    entropy = F.binary_cross_entropy(masks, truth.double(), reduction="none")
     return wrong.mean(dim=(1, 2, 3)), entropy.mean(dim=(1, 2, 3))

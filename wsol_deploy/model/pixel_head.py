@@ -35,6 +35,7 @@ class PixelHead(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    attached = False  # whether the backbone learns from its loss
 
     def __init__(
         self, channels: Sequence[int], strides: Sequence[int], hidden: int, masks: int = 1
@@ -49,11 +50,6 @@ class PixelHead(nn.Module):
         self.hidden = nn.Conv2d(width, hidden, kernel_size=2 * REACH + 1, padding=REACH)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
-    def restart(self) -> None:
-        """New weights, drawn as the first ones were."""
-        self.hidden.reset_parameters()
-        self.logit.reset_parameters()
-
     @property
     def stride(self) -> int:
         """Pixels from one cell of the logits to the next."""
@@ -67,7 +63,7 @@ class PixelHead(nn.Module):
             size: (H, W) of the images without it.
             border: pixels a side; of its cells those that `inner` needs are read.
         """
-        finest, *coarser = (maps[at].detach() for at in self.used)
+        finest, *coarser = (maps[at] if self.attached else maps[at].detach() for at in self.used)
         start = 0
         if border:
             start = border // self.stride - REACH
