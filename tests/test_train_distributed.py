@@ -69,6 +69,22 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path):
         )
 
 
+@pytest.mark.slow
+def test_two_processes_train_themselves_together(tmp_path):
+    recipe = tiny_recipe(
+        model={"pixel_head": 8},
+        optim={"epochs": 1, "lr": 0.002},
+        training={"keep": "last", "self_training": 0.5},
+    )
+    out = torchrun(write_images(tmp_path / "data"), recipe, tmp_path / "run")
+    assert out.split() == [str(tmp_path / "run")], "one process speaks"
+    taught, last = (
+        load_file(tmp_path / "run" / f"{name}.safetensors") for name in ("best", "last")
+    )
+    changed = {key.partition(".")[0] for key in last if not torch.equal(taught[key], last[key])}
+    assert changed == {"backbone", "localizer", "classifier", "pixel_head"}
+
+
 def meet(rank: int, place: str) -> None:
     """What each of two processes does; an assertion that fails ends the test."""
     torch.distributed.init_process_group(
