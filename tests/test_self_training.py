@@ -155,11 +155,11 @@ def test_masks_are_drawn_three_times_and_remembered_in_between(tmp_path, monkeyp
 
 def test_after_the_last_epoch_and_once(tmp_path):
     dataset, recipe, run = tiny_dataset(tmp_path / "data"), tiny_recipe(**RECIPE), tmp_path / "run"
-    train(recipe, dataset, run, quiet=True)
+    assert train(recipe, dataset, run, quiet=True).self_trained
     parts = {"backbone", "localizer", "classifier", "pixel_head"}
     assert changed(load_file(run / BEST), load_file(run / LAST)) == parts
     taught = load_file(run / BEST)
-    train(recipe, dataset, run, quiet=True)
+    assert train(recipe, dataset, run, quiet=True).self_trained
     assert not changed(load_file(run / BEST), taught)
 
     (run / BEST).unlink()  # a loaded file stays mapped
@@ -183,7 +183,8 @@ def test_it_lasts_its_share_of_the_updates(tmp_path, monkeypatch):
 
 def test_without_a_pixel_head_nothing_happens(tmp_path):
     recipe = tiny_recipe(**(RECIPE | {"model": {}}))
-    train(recipe, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True)
+    done = train(recipe, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True)
+    assert not done.self_trained
     assert (tmp_path / "run" / BEST).read_bytes() == (tmp_path / "run" / LAST).read_bytes()
 
 

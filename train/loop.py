@@ -46,12 +46,14 @@ class Outcome:
         position: where it stands.
         kept: the epoch, from 1, whose weights are the run's model.
         interrupted: it was asked to stop before its end.
+        self_trained: that epoch's weights went on to learn from their own masks.
     """
 
     folder: Path
     position: Position
     kept: int
     interrupted: bool
+    self_trained: bool
 
 
 def train(
@@ -90,7 +92,8 @@ def train(
             interrupted = run.epochs(stop) or run.self_training(stop)
         except ImageError as error:
             raise run.unreadable(error) from error
-    return Outcome(folder, run.position, run.kept, interrupted)
+    self_trained = not interrupted and run.self_trained
+    return Outcome(folder, run.position, run.kept, interrupted, self_trained)
 
 
 class _Run:
@@ -134,10 +137,10 @@ class _Run:
 
     def self_training(self, stop: Callable[[], bool]) -> bool:
         """Where the recipe asks for it and it is not done yet; True if asked to stop before."""
-        updates = math.ceil(self.recipe.training.self_training * self.position.steps)
-        wanted = self.records is not None and self.records.untaught
-        if self.recipe.model.pixel_head == 0 or not any(self.world.sum([wanted and updates > 0])):
+        wanted = self._teaches and self.records is not None and self.records.untaught
+        if not any(self.world.sum([wanted])):
             return False
+        updates = math.ceil(self.recipe.training.self_training * self.position.steps)
         self.display.self_training(updates)
 
         def advance() -> bool:
@@ -150,6 +153,15 @@ class _Run:
         if self.records is not None:
             self.records.taught(self.updater.evaluated, score)
         return False
+
+    @property
+    def self_trained(self) -> bool:
+        """Whether the run's model is another than its last epoch left, in the leading process."""
+        return self._teaches and self.records is not None and not self.records.untaught
+
+    @property
+    def _teaches(self) -> bool:
+        return self.recipe.training.self_training > 0 and self.recipe.model.pixel_head > 0
 
     def unreadable(self, error: ImageError) -> DataError:
         """What names every image that cannot be read, now that one was met."""

@@ -153,8 +153,9 @@ def _finish(outcome: Outcome, data: Path, dataset: Dataset, device: str, quiet: 
     for found in card.metrics:
         values = ", ".join(f"{name} {value:.1%}" for name, value in found.values.items())
         print(f"validation, {found.images} images: {values}", file=sys.stderr)
+    after = " after self-training" if outcome.self_trained else ""
     print(
-        f"weights of epoch {outcome.kept}; threshold {card.threshold.value:g} "
+        f"weights of epoch {outcome.kept}{after}; threshold {card.threshold.value:g} "
         f"({card.threshold.chosen_on})\n"
         f"next: wsol export -m {folder} --format onnx   ·   wsol evaluate {data} -m {folder}",
         file=sys.stderr,
