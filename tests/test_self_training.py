@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 
@@ -153,9 +154,11 @@ def test_masks_are_drawn_three_times_and_remembered_in_between(tmp_path, monkeyp
     assert len(drawn) == 3 * 8
 
 
-def test_after_the_last_epoch_and_once(tmp_path):
+def test_after_the_last_epoch_and_once(tmp_path, caplog):
     dataset, recipe, run = tiny_dataset(tmp_path / "data"), tiny_recipe(**RECIPE), tmp_path / "run"
-    assert train(recipe, dataset, run, quiet=True).self_trained
+    with caplog.at_level(logging.INFO, "wsol_deploy"):
+        assert train(recipe, dataset, run, quiet=True).self_trained
+    assert "last.safetensors is the network before it" in caplog.text
     parts = {"backbone", "localizer", "classifier", "pixel_head"}
     assert changed(load_file(run / BEST), load_file(run / LAST)) == parts
     taught = load_file(run / BEST)

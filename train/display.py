@@ -95,6 +95,11 @@ class Display:
         if self._bar is not None:
             self._bar.advance(self._task)
 
+    def self_trained(self, error: float | None) -> None:
+        """After it, with the validation's error."""
+        valid = "" if error is None else f" · valid error {error:.1%}"
+        logger.info("self-training done%s; last.safetensors is the network before it", valid)
+
     def epoch(self, row: dict[str, Any], best: bool) -> None:
         """After each validation, with the epoch's row of metrics.csv."""
         if row.get("valid_error") is not None:

@@ -152,6 +152,7 @@ class _Run:
         score = self._validate(self.world)
         if self.records is not None:
             self.records.taught(self.updater.evaluated, score)
+        self.display.self_trained(None if score is None else score.error)
         return False
 
     @property
