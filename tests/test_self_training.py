@@ -21,14 +21,14 @@ from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
 from wsol_deploy.train import self_training  # noqa: E402
-from wsol_deploy.train.loader import Images, TrainLoader  # noqa: E402
+from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.losses import extremes_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import own_masks, self_train, taught_by  # noqa: E402
 from wsol_deploy.train.state import Position  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
-from wsol_deploy.train.updates import Updater  # noqa: E402
+from wsol_deploy.train.updates import NotFinite, Updater  # noqa: E402
 from wsol_deploy.train.world import World  # noqa: E402
 
 THINGS = 0.8  # discs and squares are brighter, noise is darker
@@ -182,6 +182,32 @@ def test_it_lasts_its_share_of_the_updates(tmp_path, monkeypatch):
         tiny_recipe(**said), tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True
     )
     assert asked == [math.ceil(0.15 * outcome.position.steps)]
+
+
+def test_a_loss_that_is_not_finite_is_one_line_with_the_mend(tmp_path, monkeypatch):
+    def broken(*_: object) -> bool:
+        raise NotFinite("the loss pixels is nan")
+
+    monkeypatch.setattr("wsol_deploy.train.loop.self_train", broken)
+    run = tmp_path / "run"
+    with pytest.raises(NotFinite, match=r"pixels is nan in self-training.*self_training=0"):
+        train(tiny_recipe(**RECIPE), tiny_dataset(tmp_path / "data"), run, quiet=True)
+    assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
+
+
+def test_classes_that_are_not_shown_are_taught_as_background(tmp_path):
+    net = network(task="multi-label")
+    with torch.no_grad():
+        net.pixel_head.logit.bias[:] = torch.tensor([5.0, 5.0])
+        net.localizer.maps.bias[:] = torch.tensor([9.0, -9.0])
+    updater, images, load = ready(tmp_path, net)
+    images.target = many_hot(2)
+    shown, absent = np.moveaxis(taught_by(updater, images).planes(0)[:, :, 3:] / 255, 2, 0)
+    assert shown.mean() > 0.8
+    assert absent.max() < 0.01
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    assert not self_train(updater, images, load, Position(), 3)
+    assert "backbone" in changed(before, net.state_dict())
 
 
 def test_without_a_pixel_head_nothing_happens(tmp_path):

@@ -17,6 +17,7 @@ from wsol_deploy.card import SizePolicy
 from wsol_deploy.datasets import open_dataset
 from wsol_deploy.errors import ImageError
 from wsol_deploy.train.augment import DYES, augment, reflect
+from wsol_deploy.train.check import cannot_be_read
 from wsol_deploy.train.loader import Images, Share, TrainLoader, whole_images
 from wsol_deploy.train.recipe import DataRecipe
 
@@ -247,3 +248,13 @@ def test_an_unreadable_image_is_an_error_and_all_of_them_are_found(tmp_path, wor
         collect(loader(samples, workers=workers), 0)
     found = Images(samples, SizePolicy()).unreadable()
     assert [Path(reason.split(":")[0]).name for reason in found] == ["1.png", "2.png"]
+
+
+@pytest.mark.parametrize("broken", [1, 2, 13])
+def test_broken_images_are_one_line_with_the_mend(broken):
+    said = str(cannot_be_read([f"{number}.png: damaged" for number in range(broken)], 20))
+    assert "\n" not in said
+    assert "0.png: damaged" in said
+    assert ("repair it or take it out" if broken == 1 else "repair them or take them out") in said
+    assert ("1.png: damaged" in said) == (broken > 1)
+    assert said.endswith("and 3 more") == (broken == 13)

@@ -147,8 +147,14 @@ class _Run:
             self.display.advance()
             return any(self.world.sum([stop()]))
 
-        if self_train(self.updater, self.images, self._load, self.position, updates, advance):
-            return True
+        try:
+            if self_train(self.updater, self.images, self._load, self.position, updates, advance):
+                return True
+        except NotFinite as error:
+            raise NotFinite(
+                f"{error} in self-training; the last good checkpoint is {self.folder / LAST}; go "
+                "on without it: train again with --set training.self_training=0"
+            ) from error
         score = self._validate(self.world)
         if self.records is not None:
             self.records.taught(self.updater.evaluated, score)
