@@ -8,6 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 torch = pytest.importorskip("torch")
 
@@ -23,9 +26,14 @@ from wsol_deploy.runs import BEST, LAST  # noqa: E402
 from wsol_deploy.train import self_training  # noqa: E402
 from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
-from wsol_deploy.train.losses import extremes_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
-from wsol_deploy.train.self_training import own_masks, self_train, taught_by  # noqa: E402
+from wsol_deploy.train.self_training import (  # noqa: E402
+    covered,
+    covering,
+    own_masks,
+    self_train,
+    taught_by,
+)
 from wsol_deploy.train.state import Position  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
 from wsol_deploy.train.updates import NotFinite, Updater  # noqa: E402
@@ -80,9 +88,9 @@ def test_own_masks_are_the_same_of_every_mirror_image():
 def test_images_are_taught_by_the_network_as_it_was(tmp_path, task):
     net = network(task=task)
     updater, images, load = ready(tmp_path, net)
-    taught = taught_by(updater, images)
+    taught = taught_by(updater, images, 0.3)
     x = updater.pixels(torch.from_numpy(images[3].copy()).permute(2, 0, 1)[None])
-    masks = own_masks(net, x)[0].permute(1, 2, 0).numpy()
+    masks = covering(own_masks(net, x), 0.3)[0].permute(1, 2, 0).numpy()
     with torch.no_grad():
         net.pixel_head.logit.bias.add_(9)
     planes = taught.planes(3)
@@ -99,12 +107,14 @@ def test_a_taught_step_by_hand(attached):
     net.freeze_batch_norm()
     net.pixel_head.attached = attached
     taught = image(1)[:, :1].sigmoid()
-    weights = LossRecipe(localizer=0.5, pixels=2.0, bootstrap=0.5, extremes=0.3)
+    weights = LossRecipe(localizer=0.5, pixels=2.0, margin=0, bootstrap=0.5, extremes=0.3)
     report = training_step(
         net, x, torch.tensor([1]), weights, ErasingRecipe(u=0), Tensor.backward, taught=taught
     )
     found = net.localize(x)
-    expected = extremes_cross_entropy(net.pixels(found), taught, 0.3).mean()
+    logits = net.pixels(found)
+    drawn = torch.nn.functional.avg_pool2d(taught, 64 // logits.shape[2])
+    expected = -(drawn * logits.sigmoid().log() + (1 - drawn) * (-logits).sigmoid().log()).mean()
     assert report.losses["pixels"] == pytest.approx(expected.item(), rel=1e-5)
     deep, shallow = (next(net.backbone.features.stages[at].parameters()) for at in (2, 0))
     head = net.pixel_head.hidden.weight.grad.clone()
@@ -123,7 +133,7 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
     before = {name: value.clone() for name, value in updater.network.state_dict().items()}
 
     def agreement() -> float:
-        taught = taught_by(updater, images)
+        taught = taught_by(updater, images, 0.3)
         same = []
         for number in range(len(images)):
             planes = torch.from_numpy(taught.planes(number).copy()).permute(2, 0, 1)[None]
@@ -135,7 +145,7 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
         return sum(same) / len(same)
 
     was = agreement()
-    assert not self_train(updater, images, load, Position(), 40)
+    assert not self_train(updater, images, load, Position(), 60)
     assert agreement() > was + 1
     assert changed(before, updater.network.state_dict()) == {
         "backbone", "localizer", "classifier", "pixel_head",
@@ -143,15 +153,49 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
     assert not updater.network.pixel_head.attached
 
 
-def test_masks_are_drawn_three_times_and_remembered_in_between(tmp_path, monkeypatch):
+def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
         self_training, "own_masks", lambda _, x: drawn.append(x) or torch.ones(len(x), 1, 64, 64)
     )
     updater, images, load = ready(tmp_path, network())
     assert len(images) == 8
-    assert not self_train(updater, images, load, Position(), 12)  # two epochs from each
-    assert len(drawn) == 3 * 8
+    rounds = self_training.ROUNDS
+    assert not self_train(updater, images, load, Position(), 4 * rounds)  # two epochs from each
+    assert len(drawn) == (1 + rounds) * 8  # and once to tell how much a mask covers
+
+
+@given(
+    arrays(np.float32, (3, 2, 6, 7), elements=st.floats(0, 1, width=32)),
+    st.floats(0.05, 0.95),
+)
+def test_every_mask_covers_its_share_and_keeps_its_order(values, share):
+    values[:, 0, 0, 0] = 1.0  # shown
+    values[:, 1] *= 0.5  # not shown
+    masks = torch.from_numpy(values)
+    result = covering(masks, share)
+    assert torch.equal(result[:, 1], masks[:, 1])
+    assert result[:, 0].mean(dim=(1, 2)).tolist() == pytest.approx([share] * 3, abs=1e-4)
+    for was, now in zip(masks[:, 0].flatten(1), result[:, 0].flatten(1), strict=True):
+        assert (now[was.argsort()].diff() >= 0).all()
+
+
+def test_the_odds_change_by_one_factor():
+    masks = torch.tensor([[[[0.9, 0.5], [0.2, 0.6]]]])
+    odds = [mask / (1 - mask) for mask in (covering(masks, 0.25), masks)]
+    factor = (odds[0] / odds[1]).flatten().tolist()
+    assert factor == pytest.approx([factor[0]] * 4, rel=1e-4)
+    assert factor[0] < 1
+
+
+def test_how_much_is_covered_leaves_out_what_is_not_shown(tmp_path, monkeypatch):
+    faint, bold = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 0.8)
+    drawn = iter([faint, bold, bold / 1.25, faint] * 2)
+    monkeypatch.setattr(self_training, "own_masks", lambda *_: next(drawn))
+    updater, images, _ = ready(tmp_path, network())
+    assert covered(updater, images) == pytest.approx(0.72)
+    drawn = iter([faint] * 8)
+    assert covered(updater, images) == 0.5
 
 
 def test_after_the_last_epoch_and_once(tmp_path, caplog):
@@ -202,7 +246,7 @@ def test_classes_that_are_not_shown_are_taught_as_background(tmp_path):
         net.localizer.maps.bias[:] = torch.tensor([9.0, -9.0])
     updater, images, load = ready(tmp_path, net)
     images.target = many_hot(2)
-    shown, absent = np.moveaxis(taught_by(updater, images).planes(0)[:, :, 3:] / 255, 2, 0)
+    shown, absent = np.moveaxis(taught_by(updater, images, 0.9).planes(0)[:, :, 3:] / 255, 2, 0)
     assert shown.mean() > 0.8
     assert absent.max() < 0.01
     before = {name: value.clone() for name, value in net.state_dict().items()}

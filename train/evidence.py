@@ -81,7 +81,7 @@ def pixel_loss(
     weights: LossRecipe,
     taught: Tensor | None = None,
 ) -> Tensor:
-    """The pixel head's mean cross-entropy with the extremes of the class maps.
+    """The pixel head's mean cross-entropy with the extremes of the class maps, or with masks.
 
     With `bootstrap` it learns in part from the mask it draws itself (Reed et al. 2015), so that
     what looks like the places decided in other images counts where the class maps say little. Class
@@ -93,7 +93,7 @@ def pixel_loss(
         found: of the clean pass, detached.
         size: (h, w) of the images.
         weights: its `extremes`, `margin` and `bootstrap`.
-        taught: masks to learn from instead, n x m x h x w in [0, 1].
+        taught: soft masks to learn from instead, everywhere, n x m x h x w in [0, 1].
     """
     logits = network.pixels(found)
     evidence = network.evidence(found, size) if taught is None else taught
@@ -105,6 +105,9 @@ def pixel_loss(
     margin = min(weights.margin, *(side // 4 for side in size)) // stride
     if margin:
         logits, evidence = _inside(logits, margin), _inside(evidence, margin * stride)
+    if taught is not None:
+        taught = F.adaptive_avg_pool2d(evidence, (logits.shape[2], logits.shape[3]))
+        return F.binary_cross_entropy_with_logits(logits.float(), taught)
     return extremes_cross_entropy(logits, evidence, weights.extremes).mean()
 
 
