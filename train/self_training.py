@@ -3,16 +3,16 @@
 Until then the backbone never learns from masks. Now all of the network learns, for a few updates,
 to draw on varied crops what it drew of the whole images (a noisy student, Xie et al. 2020), while
 the losses on labels go on. The masks are the mean over each image and its mirror images, they are
-drawn anew on the way, and corrected towards covering as much of their image as the first did in
-the mean: else pale objects would pale further, and bold masks spread. A network learns what its
-teacher's masks have in common before it learns their errors by heart (Liu et al. 2020), so the
-updates are few.
+drawn anew on the way, and all cover as much of their image as the first did in the mean: else
+pale objects would pale further, and bold masks spread. A network learns what its teacher's masks
+have in common before it learns their errors by heart (Liu et al. 2020), so the updates are few.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from math import log
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ from wsol_deploy.train.updates import Totals, Updater
 
 ROUNDS = 6
 ENOUGH = 256  # images to tell how much of one a mask covers
+ROUNDING = 0.5 / 255  # of a mask in 8 bits
+HALVINGS = 20
 
 
 @torch.no_grad()
@@ -45,25 +47,29 @@ def own_masks(network: Any, x: Tensor) -> Tensor:
     return torch.stack(views).mean(dim=0)
 
 
-def corrected(masks: Tensor, share: float) -> Tensor:
-    """The same masks, their odds of foreground corrected for what each covers of its image.
+def covering(masks: Tensor, share: float) -> Tensor:
+    """The same masks, their odds of foreground changed until each covers so much of its image.
 
     What is shown in half of an image and drawn faint, and what is shown in half of another and
-    drawn bold, then teach more alike: the posterior for another prior (Saerens et al. 2002), where
-    the prior that a mask was drawn with is its mean.
+    drawn bold, then teach alike (the correction for a changed prior, Saerens et al. 2002).
 
     Args:
         masks: n x m x h x w in [0, 1].
-        share: of an image that masks are to cover, in (0, 1).
+        share: of an image that a mask is to cover, its mean, in (0, 1).
 
     Returns:
-        n x m x h x w, each mean between what it was and `share`. A mask that is nowhere above one
-        half, of a class that is not shown, is as it was.
+        n x m x h x w; the order of a mask's places is as it was. A mask that is nowhere above one
+        half, of a class that is not shown, is left as it is.
     """
-    mean = masks.mean(dim=(2, 3), keepdim=True)
-    found, left = masks * share / mean, (1 - masks) * (1 - share) / (1 - mean)
-    shown = (masks.amax(dim=(2, 3), keepdim=True) > 0.5) & (mean < 1)
-    return torch.where(shown, found / (found + left), masks)
+    logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
+    high = logits.new_full((*masks.shape[:2], 1, 1), 2 * log((1 - ROUNDING) / ROUNDING))
+    low = -high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        less = (logits + middle).sigmoid().mean(dim=(2, 3), keepdim=True) < share
+        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
+    shown = masks.amax(dim=(2, 3), keepdim=True) > 0.5
+    return torch.where(shown, (logits + low).sigmoid(), masks)
 
 
 def covered(updater: Updater, images: Images) -> float:
@@ -74,12 +80,14 @@ def covered(updater: Updater, images: Images) -> float:
         images: of the training; of very many, some chosen evenly.
 
     Returns:
-        in (0, 1); masks that are nowhere above one half do not count.
+        in (0, 1/2]; masks that are nowhere above one half do not count. A pixel head that was
+        taught as much foreground as background of every image has no reason to cover more.
     """
     draw = _drawn_by(updater)
     chosen = (images[number] for number in range(0, len(images), -(-len(images) // ENOUGH)))
     masks = [mask for image in chosen for mask in draw(image) if mask.max() > 0.5]
-    return float(np.mean([float(mask.mean()) for mask in masks])) if masks else 0.5
+    mean = float(np.mean([float(mask.mean()) for mask in masks])) if masks else 0.5
+    return min(max(mean, ROUNDING), 0.5)
 
 
 def taught_by(updater: Updater, images: Images, share: float) -> TaughtImages:
@@ -88,12 +96,12 @@ def taught_by(updater: Updater, images: Images, share: float) -> TaughtImages:
     Args:
         updater: of the network.
         images: of the training.
-        share: of an image that masks are to cover.
+        share: of an image that each mask is to cover.
     """
     draw = _drawn_by(updater)
 
     def planes(image: np.ndarray) -> np.ndarray:
-        masks = corrected(draw(image)[None], share)[0]
+        masks = covering(draw(image)[None], share)[0]
         return (255 * masks).round().byte().permute(1, 2, 0).cpu().numpy()
 
     return TaughtImages(images, planes)
