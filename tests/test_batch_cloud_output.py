@@ -200,7 +200,7 @@ def test_killed_again_and_again_it_ends_with_the_same_files(model, tmp_path):
     options = Options(save=("mask", "csv", "jsonl"))
     go(model, [tmp_path / "in"], tmp_path / "out", options)
     place = tmp_path / "far"
-    command = [*COMMAND, tmp_path / "in", "-o", f"store://{place}", "-m", model]
+    command = ["nice", *COMMAND, tmp_path / "in", "-o", f"store://{place}", "-m", model]
     command += ["--device", "cpu", *(word for name in options.save for word in ("--save", name))]
     chance = random.Random(0)
     for _ in range(KILLS):
