@@ -107,7 +107,7 @@ def test_a_taught_step_by_hand(attached):
     net.freeze_batch_norm()
     net.pixel_head.attached = attached
     taught = image(1)[:, :1].sigmoid()
-    weights = LossRecipe(localizer=0.5, pixels=2.0, margin=0, bootstrap=0.5, extremes=0.3)
+    weights = LossRecipe(localizer=0.5, pixels=2.0, bootstrap=0.5, extremes=0.3)
     report = training_step(
         net, x, torch.tensor([1]), weights, ErasingRecipe(u=0), Tensor.backward, taught=taught
     )
