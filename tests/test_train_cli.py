@@ -297,11 +297,12 @@ def mask_of_another_size(root: Path) -> Path:
         (one_class, "only one class (disc)"),
         (empty, "the folder is empty"),
         (no_data, "a folder per class"),
+        (broken_image, "0.png: damaged or cut short"),
         (broken_image, "repair it or take it out"),
         (broken_images, "2 of the 12 images to train with cannot be read; repair them or take"),
         (lambda root: root, "no such file or folder"),
     ],
-    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "broken-images", "missing"],
+    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "mend", "broken-images", "missing"],
 )
 def test_bad_data_is_one_line_and_leaves_no_checkpoint(wsol, recipe, tmp_path, make, words):
     folder = tmp_path / "run"
