@@ -302,7 +302,16 @@ def mask_of_another_size(root: Path) -> Path:
         (broken_images, "2 of the 12 images to train with cannot be read; repair them or take"),
         (lambda root: root, "no such file or folder"),
     ],
-    ids=["mask-size", "one-class", "empty", "no-data", "broken-image", "mend", "broken-images", "missing"],
+    ids=[
+        "mask-size",
+        "one-class",
+        "empty",
+        "no-data",
+        "broken-image",
+        "mend",
+        "broken-images",
+        "missing",
+    ],
 )
 def test_bad_data_is_one_line_and_leaves_no_checkpoint(wsol, recipe, tmp_path, make, words):
     folder = tmp_path / "run"
