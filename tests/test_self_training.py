@@ -28,10 +28,13 @@ from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import (  # noqa: E402
-    covered,
-    covering,
+    balances,
+    objects,
+    odds_to_cover,
     own_masks,
     self_train,
+    shifted,
+    shown_masks,
     taught_by,
 )
 from wsol_deploy.train.state import Position  # noqa: E402
@@ -88,9 +91,9 @@ def test_own_masks_are_the_same_of_every_mirror_image():
 def test_images_are_taught_by_the_network_as_it_was(tmp_path, task):
     net = network(task=task)
     updater, images, load = ready(tmp_path, net)
-    taught = taught_by(updater, images, 0.3)
+    taught = taught_by(updater, images, None)
     x = updater.pixels(torch.from_numpy(images[3].copy()).permute(2, 0, 1)[None])
-    masks = covering(own_masks(net, x), 0.3)[0].permute(1, 2, 0).numpy()
+    masks = own_masks(net, x)[0].permute(1, 2, 0).numpy()
     with torch.no_grad():
         net.pixel_head.logit.bias.add_(9)
     planes = taught.planes(3)
@@ -101,20 +104,26 @@ def test_images_are_taught_by_the_network_as_it_was(tmp_path, task):
     assert next(batches).masks.shape == (4, count, 48, 48)
 
 
+@pytest.mark.parametrize("balance", ["always", "never"])
 @pytest.mark.parametrize("attached", [False, True])
-def test_a_taught_step_by_hand(attached):
+def test_a_taught_step_by_hand(attached, balance):
     net, x = network().train(), image(0)
     net.freeze_batch_norm()
     net.pixel_head.attached = attached
     taught = image(1)[:, :1].sigmoid()
-    weights = LossRecipe(localizer=0.5, pixels=2.0, bootstrap=0.5, extremes=0.3)
+    weights = LossRecipe(pixels=2.0, bootstrap=0.5, extremes=0.3, balance=balance)
     report = training_step(
         net, x, torch.tensor([1]), weights, ErasingRecipe(u=0), Tensor.backward, taught=taught
     )
     found = net.localize(x)
     logits = net.pixels(found)
     drawn = torch.nn.functional.avg_pool2d(taught, 64 // logits.shape[2])
-    expected = -(drawn * logits.sigmoid().log() + (1 - drawn) * (-logits).sigmoid().log()).mean()
+    inside, outside = -logits.sigmoid().log(), -(-logits).sigmoid().log()
+    if balance == "never":
+        expected = (drawn * inside + (1 - drawn) * outside).mean()
+    else:
+        found_share = (drawn * inside).sum() / drawn.sum()
+        expected = (found_share + ((1 - drawn) * outside).sum() / (1 - drawn).sum()) / 2
     assert report.losses["pixels"] == pytest.approx(expected.item(), rel=1e-5)
     deep, shallow = (next(net.backbone.features.stages[at].parameters()) for at in (2, 0))
     head = net.pixel_head.hidden.weight.grad.clone()
@@ -133,7 +142,7 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
     before = {name: value.clone() for name, value in updater.network.state_dict().items()}
 
     def agreement() -> float:
-        taught = taught_by(updater, images, 0.3)
+        taught = taught_by(updater, images, None)
         same = []
         for number in range(len(images)):
             planes = torch.from_numpy(taught.planes(number).copy()).permute(2, 0, 1)[None]
@@ -162,45 +171,97 @@ def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, mon
     assert len(images) == 8
     rounds = self_training.ROUNDS
     assert not self_train(updater, images, load, Position(), 4 * rounds)  # two epochs from each
-    assert len(drawn) == (1 + rounds) * 8  # and once to tell how much a mask covers
+    # and once to tell how much a mask covers, and each round the odds of all
+    assert len(drawn) == (1 + 2 * rounds) * 8
 
 
 @given(
-    arrays(np.float32, (3, 2, 6, 7), elements=st.floats(0, 1, width=32)),
+    arrays(np.float32, (3, 6, 7), elements=st.floats(0, 1, width=32)),
     st.floats(0.05, 0.95),
 )
-def test_every_mask_covers_its_share_and_keeps_its_order(values, share):
-    values[:, 0, 0, 0] = 1.0  # shown
-    values[:, 1] *= 0.5  # not shown
+def test_masks_cover_the_share_and_keep_their_order(values, share):
     masks = torch.from_numpy(values)
-    result = covering(masks, share)
-    assert torch.equal(result[:, 1], masks[:, 1])
-    assert result[:, 0].mean(dim=(1, 2)).tolist() == pytest.approx([share] * 3, abs=1e-4)
-    for was, now in zip(masks[:, 0].flatten(1), result[:, 0].flatten(1), strict=True):
-        assert (now[was.argsort()].diff() >= 0).all()
+    values[:, 0, 0] = 1.0  # shown
+    result = shifted(masks[None], odds_to_cover(masks, share))[0]
+    assert result.mean().item() == pytest.approx(share, abs=1e-4)
+    assert (result.flatten()[masks.flatten().argsort()].diff() >= -1e-6).all()
 
 
-def test_the_odds_change_by_one_factor():
-    masks = torch.tensor([[[[0.9, 0.5], [0.2, 0.6]]]])
-    odds = [mask / (1 - mask) for mask in (covering(masks, 0.25), masks)]
-    factor = (odds[0] / odds[1]).flatten().tolist()
-    assert factor == pytest.approx([factor[0]] * 4, rel=1e-4)
-    assert factor[0] < 1
+def test_the_odds_change_by_one_factor_of_masks_that_are_shown():
+    masks = torch.tensor([[[[0.9, 0.5], [0.2, 0.6]], [[0.3, 0.4], [0.2, 0.1]]]])
+    found = shifted(masks, math.log(0.25))
+    odds = [mask / (1 - mask) for mask in (found[:, 0], masks[:, 0])]
+    assert (odds[0] / odds[1]).flatten().tolist() == pytest.approx([0.25] * 4, rel=1e-4)
+    assert torch.equal(found[:, 1], masks[:, 1])
 
 
-def test_how_much_is_covered_leaves_out_what_is_not_shown(tmp_path, monkeypatch):
-    faint, bold = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 0.8)
-    columns = torch.tensor([0.8, 0.2, 0.2, 0.2]).expand(1, 1, 4, 4)
+def test_in_the_mean_all_odds_change_by_one_factor_and_what_is_not_shown_by_none(
+    tmp_path, monkeypatch
+):
+    drawn = [torch.linspace(low, 0.9, 64 * 64).view(1, 1, 64, 64) for low in (0.0, 0.1, 0.4, 0.8)]
+    drawn += [0.5 * drawn[0]] * 4  # nowhere above one half
     updater, images, _ = ready(tmp_path, network())
+    order = [images[number].tobytes() for number in range(8)]
+    monkeypatch.setattr(
+        self_training,
+        "_drawn_by",
+        lambda _: lambda image: drawn[order.index(image.tobytes())][0],
+    )
+    taught = taught_by(updater, images, 0.4)
+    masks = [taught.planes(number)[:, :, 3] / 255 for number in range(8)]
+    means = [mask.mean() for mask in masks[:4]]
+    assert np.mean(means) == pytest.approx(0.4, abs=0.002)
+    assert means == sorted(means)
+    assert means[3] - means[0] > 0.2, "each keeps what it covers more or less than others"
+    assert np.abs(masks[4] - drawn[4][0, 0].numpy()).max() < 0.6 / 255
 
-    def share(*masks: Tensor) -> float:
-        drawn = iter(masks * 8)
-        monkeypatch.setattr(self_training, "own_masks", lambda *_: next(drawn))
-        return covered(updater, images)
 
-    assert share(faint, columns) == pytest.approx(0.35)
-    assert share(columns, columns.square()) == pytest.approx((0.35 + 0.19) / 2)
-    assert share(bold) == share(faint) == 0.5  # never more than half
+def test_masks_that_are_not_shown_tell_nothing(tmp_path, monkeypatch):
+    faint, bold = torch.full((1, 1, 4, 4), 0.4), torch.full((1, 1, 4, 4), 0.8)
+    updater, images, _ = ready(tmp_path, network())
+    drawn = iter([faint, bold] * 4)
+    monkeypatch.setattr(self_training, "own_masks", lambda *_: next(drawn))
+    found = shown_masks(updater, images)
+    assert found.shape == (4, 64, 64)
+    assert torch.allclose(found, torch.tensor(0.8))
+
+
+def test_several_objects_are_balanced_unless_it_is_said_otherwise():
+    two = torch.tensor([0.8, 0.2, 0.8, 0.2]).expand(1, 4, 4)
+    one = torch.tensor([0.8, 0.8, 0.2, 0.2]).expand(1, 4, 4)
+    assert balances("auto", two)
+    assert not balances("auto", torch.cat([two, one]))
+    assert not balances("auto", torch.zeros(0, 4, 4))
+    assert not balances("never", two)
+    assert balances("always", one)
+
+
+@pytest.mark.parametrize("asked", ["always", "never"])
+def test_what_a_round_teaches(tmp_path, monkeypatch, asked):
+    columns = torch.tensor([0.8, 0.1, 0.1, 0.1]).expand(1, 1, 4, 4)
+    seen = []
+    monkeypatch.setattr(
+        self_training,
+        "own_masks",
+        lambda _, x: columns.repeat_interleave(16, 2).repeat_interleave(16, 3),
+    )
+    monkeypatch.setattr(
+        self_training, "taught_by", lambda *given: seen.append(given[2]) or taught_by(*given)
+    )
+    updater, images, load = ready(tmp_path, network(), loss={"balance": asked})
+    monkeypatch.setattr(updater, "update", lambda *given: seen.append(given[4].balance))
+    self_train(updater, images, load, Position(), 1)
+    assert seen == [None if asked == "always" else pytest.approx(0.275), asked]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_objects_are_counted_by_their_size(sizes):
+    mask = np.zeros((2 * len(sizes), 9), np.float32)
+    for row, size in enumerate(sizes):
+        mask[2 * row, :size] = 0.9
+    shares = [size / sum(sizes) for size in sizes]
+    assert objects(mask) == pytest.approx(1 / sum(share**2 for share in shares))
+    assert objects(np.zeros((3, 3), np.float32)) == 0
 
 
 def test_after_the_last_epoch_and_once(tmp_path, caplog):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsol_deploy.model.minmax import Localization, MinMaxNetwork
-from wsol_deploy.train.losses import extremes_cross_entropy
+from wsol_deploy.train.losses import extremes_cross_entropy, taught_cross_entropy
 from wsol_deploy.train.recipe import LossRecipe
 
 
@@ -92,7 +92,7 @@ def pixel_loss(
         network: with a pixel head.
         found: of the clean pass, detached.
         size: (h, w) of the images.
-        weights: its `extremes`, `margin` and `bootstrap`.
+        weights: its `extremes`, `margin`, `bootstrap` and `balance`.
         taught: soft masks to learn from instead, everywhere, n x m x h x w in [0, 1].
     """
     logits = network.pixels(found)
@@ -106,8 +106,7 @@ def pixel_loss(
     if margin:
         logits, evidence = _inside(logits, margin), _inside(evidence, margin * stride)
     if taught is not None:
-        taught = F.adaptive_avg_pool2d(evidence, (logits.shape[2], logits.shape[3]))
-        return F.binary_cross_entropy_with_logits(logits.float(), taught)
+        return taught_cross_entropy(logits, evidence, weights.balance == "always").mean()
     return extremes_cross_entropy(logits, evidence, weights.extremes).mean()
 
 

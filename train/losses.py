@@ -87,13 +87,37 @@ def extremes_cross_entropy(logits: Tensor, evidence: Tensor, extremes: float) ->
     absent = evidence.amax(dim=(2, 3), keepdim=True) <= 0.5
     foreground = (evidence >= high) & (evidence > 0.5)
     background = ((evidence <= low) | absent) & (evidence < 0.5)
-    found = _mean_where(foreground, F.softplus(-logits))
-    left = _mean_where(background, F.softplus(logits))
+    found = _weighted_mean(foreground, F.softplus(-logits))
+    left = _weighted_mean(background, F.softplus(logits))
     return ((found + left) / 2).mean(dim=1)
 
 
-def _mean_where(asked: Tensor, losses: Tensor) -> Tensor:
-    return (asked * losses).sum(dim=(2, 3)) / asked.sum(dim=(2, 3)).clamp(min=1)
+def taught_cross_entropy(logits: Tensor, masks: Tensor, balanced: bool) -> Tensor:
+    """Cross-entropy of a pixel head with soft masks.
+
+    Args:
+        logits: of foreground, n x m x h x w.
+        masks: n x m x H x W in [0, 1], no gradient flows into them.
+        balanced: a place counts as foreground by its value and as background by what is left of
+            it, and both ends weigh the same in each mask: one that is faint throughout teaches as
+            much as a bold one, where it is higher than elsewhere. A mask that is nowhere above one
+            half has no foreground.
+
+    Returns:
+        n.
+    """
+    masks = F.adaptive_avg_pool2d(masks.detach(), (logits.shape[2], logits.shape[3])).float()
+    if not balanced:
+        losses = F.binary_cross_entropy_with_logits(logits.float(), masks, reduction="none")
+        return losses.mean(dim=(1, 2, 3))
+    present = masks.amax(dim=(2, 3), keepdim=True) > 0.5
+    found = _weighted_mean(masks * present, F.softplus(-logits))
+    left = _weighted_mean(1 - masks, F.softplus(logits))
+    return ((found + left) / 2).mean(dim=1)
+
+
+def _weighted_mean(weights: Tensor, losses: Tensor) -> Tensor:
+    return (weights * losses).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)).clamp(min=1)
 
 
 def log_barrier(z: Tensor, t: float) -> Tensor:

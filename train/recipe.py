@@ -34,6 +34,8 @@ class LossRecipe(Part):
             of the epochs.
         margin: pixels from the border of a training image within which it learns nothing, at
             most a quarter of the image.
+        balance: whether foreground and background of a mask weigh the same in self-training:
+            `always`, `never`, or `auto`, where masks hold several objects.
     """
 
     localizer: float = Field(default=1.0, ge=0)
@@ -47,6 +49,7 @@ class LossRecipe(Part):
     extremes: float = Field(default=0.2, gt=0, le=0.5)
     bootstrap: float = Field(default=0.0, ge=0, lt=1)
     margin: int = Field(default=0, ge=0)
+    balance: Literal["auto", "always", "never"] = "auto"
 
 
 class ErasingRecipe(Part):

@@ -3,9 +3,10 @@
 Until then the backbone never learns from masks. Now all of the network learns, for a few updates,
 to draw on varied crops what it drew of the whole images (a noisy student, Xie et al. 2020), while
 the losses on labels go on. The masks are the mean over each image and its mirror images, they are
-drawn anew on the way, and all cover as much of their image as the first did in the mean: else
-pale objects would pale further, and bold masks spread. A network learns what its teacher's masks
-have in common before it learns their errors by heart (Liu et al. 2020), so the updates are few.
+drawn anew on the way. Where images hold several objects, foreground and background of each mask
+weigh the same: else pale objects would pale further. Elsewhere masks go on to cover as much as the
+first did in the mean: else they would spread. A network learns what its teacher's masks have in
+common before it learns their errors by heart (Liu et al. 2020), so the updates are few.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from math import log
-from typing import Any
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from wsol_deploy.model.deploy import VIEWS
 from wsol_deploy.train.loader import Batch, Images, TaughtImages, TrainLoader
@@ -25,10 +28,27 @@ from wsol_deploy.train.schedule import learning_rate
 from wsol_deploy.train.state import Position
 from wsol_deploy.train.updates import Totals, Updater
 
-ROUNDS = 6
-ENOUGH = 256  # images to tell how much of one a mask covers
+ROUNDS = 12
+ENOUGH = 64  # images to tell what masks cover
+SMALL = 64  # pixels a side, to tell it by
+SEVERAL = 2
 ROUNDING = 0.5 / 255  # of a mask in 8 bits
 HALVINGS = 20
+
+
+def balances(asked: Literal["auto", "always", "never"], masks: Tensor) -> bool:
+    """Whether foreground and background of each mask are to weigh the same.
+
+    Where an image holds several objects their sizes even out: a mask that covers less than others
+    is then mostly a faint one. One object may cover anything.
+
+    Args:
+        asked: `auto` is for SEVERAL objects or more in the mean.
+        masks: k x h x w in [0, 1].
+    """
+    if asked == "auto":
+        return bool(np.mean([objects(mask) for mask in masks.numpy()] or 0) >= SEVERAL)
+    return asked == "always"
 
 
 @torch.no_grad()
@@ -47,64 +67,91 @@ def own_masks(network: Any, x: Tensor) -> Tensor:
     return torch.stack(views).mean(dim=0)
 
 
-def covering(masks: Tensor, share: float) -> Tensor:
-    """The same masks, their odds of foreground changed until each covers so much of its image.
+def odds_to_cover(masks: Tensor, share: float) -> float:
+    """How much to add to the logits of masks until they cover so much in the mean, by bisection.
 
-    What is shown in half of an image and drawn faint, and what is shown in half of another and
-    drawn bold, then teach alike (the correction for a changed prior, Saerens et al. 2002).
+    Args:
+        masks: any shape, in [0, 1].
+        share: their mean then, in (0, 1).
+    """
+    logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
+    high = 2 * log((1 - ROUNDING) / ROUNDING)
+    low = -high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if (logits + middle).sigmoid().mean() < share:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def shifted(masks: Tensor, shift: float) -> Tensor:
+    """The same masks, other odds of foreground (a changed prior, Saerens et al. 2002).
 
     Args:
         masks: n x m x h x w in [0, 1].
-        share: of an image that a mask is to cover, its mean, in (0, 1).
+        shift: added to the logits.
 
     Returns:
         n x m x h x w; the order of a mask's places is as it was. A mask that is nowhere above one
         half, of a class that is not shown, is left as it is.
     """
-    logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
-    high = logits.new_full((*masks.shape[:2], 1, 1), 2 * log((1 - ROUNDING) / ROUNDING))
-    low = -high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        less = (logits + middle).sigmoid().mean(dim=(2, 3), keepdim=True) < share
-        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
-    shown = masks.amax(dim=(2, 3), keepdim=True) > 0.5
-    return torch.where(shown, (logits + low).sigmoid(), masks)
+    moved = (masks.clamp(ROUNDING, 1 - ROUNDING).logit() + shift).sigmoid()
+    return torch.where(masks.amax(dim=(2, 3), keepdim=True) > 0.5, moved, masks)
 
 
-def covered(updater: Updater, images: Images) -> float:
-    """The share of an image that a mask covers as the network draws it now, the mean over images.
+def objects(mask: np.ndarray) -> float:
+    """The effective number of regions above one half, the inverse of Simpson's index.
 
     Args:
-        updater: of the network.
-        images: of the training; of very many, some chosen evenly.
+        mask: h x w in [0, 1].
 
     Returns:
-        in (0, 1/2]; masks that are nowhere above one half do not count. A pixel head that was
-        taught as much foreground as background of every image has no reason to cover more.
+        0 without any, n of n regions as large as each other, hardly more than 1 of a large one
+        among crumbs.
     """
-    draw = _drawn_by(updater)
-    chosen = (images[number] for number in range(0, len(images), -(-len(images) // ENOUGH)))
-    masks = [mask for image in chosen for mask in draw(image) if mask.max() > 0.5]
-    mean = float(np.mean([float(mask.mean()) for mask in masks])) if masks else 0.5
-    return min(max(mean, ROUNDING), 0.5)
+    regions = cv2.connectedComponentsWithStats((mask > 0.5).astype(np.uint8))[2]
+    areas = regions[1:, cv2.CC_STAT_AREA].astype(float)
+    return float(areas.sum() ** 2 / max(np.square(areas).sum(), 1.0))
 
 
-def taught_by(updater: Updater, images: Images, share: float) -> TaughtImages:
+def taught_by(updater: Updater, images: Images, share: float | None) -> TaughtImages:
     """The images with the masks that the network draws of them as it is now.
 
     Args:
         updater: of the network.
         images: of the training.
-        share: of an image that each mask is to cover.
+        share: the odds of all masks are changed by one factor until they cover so much in the
+            mean, in (0, 1); None to leave them as they are.
     """
     draw = _drawn_by(updater)
+    sample = shown_masks(updater, images) if share else torch.empty(0)
+    shift = odds_to_cover(sample, share) if share and len(sample) else 0.0
 
     def planes(image: np.ndarray) -> np.ndarray:
-        masks = covering(draw(image)[None], share)[0]
+        masks = shifted(draw(image)[None], shift)[0]
         return (255 * masks).round().byte().permute(1, 2, 0).cpu().numpy()
 
     return TaughtImages(images, planes)
+
+
+def shown_masks(updater: Updater, images: Images) -> Tensor:
+    """The masks that are somewhere above one half, of many images some chosen evenly.
+
+    Args:
+        updater: of the network that draws them.
+        images: of the training.
+
+    Returns:
+        k x SMALL x SMALL in [0, 1].
+    """
+    draw = _drawn_by(updater)
+    chosen = np.linspace(0, len(images) - 1, min(len(images), ENOUGH)).round().astype(int)
+    drawn = (mask for number in chosen for mask in draw(images[number]).cpu())
+    masks = [mask for mask in drawn if mask.max() > 0.5]
+    small = [functional.adaptive_avg_pool2d(mask[None], SMALL) for mask in masks]
+    return torch.cat(small) if small else torch.zeros(0, SMALL, SMALL)
 
 
 def _drawn_by(updater: Updater) -> Callable[[np.ndarray], Tensor]:
@@ -146,7 +193,10 @@ def self_train(
     network: Any = updater.network
     once_more = {"schedule": "onecycle", "epochs": updates, "warmup_epochs": 0.0}
     optim = updater.recipe.optim.model_copy(update=once_more)
-    share = covered(updater, images)
+    masks = shown_masks(updater, images)
+    balanced = balances(updater.recipe.loss.balance, masks)
+    loss = updater.recipe.loss.model_copy(update={"balance": "always" if balanced else "never"})
+    share = None if balanced or not len(masks) else min(float(masks.mean()), 0.5)
     network.train()
     network.pixel_head.attached = True
     for done in range(updates):
@@ -154,7 +204,7 @@ def self_train(
             stream = _endless(load(taught_by(updater, images, share)), at.epoch + done)
         size, batches = next(stream)
         rate = learning_rate(optim, done)
-        updater.update(at.steps + done, size, batches, rate, updater.recipe.loss, Totals())
+        updater.update(at.steps + done, size, batches, rate, loss, Totals())
         if advance():
             return True
     network.pixel_head.attached = False
