@@ -28,11 +28,13 @@ from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import (  # noqa: E402
+    ambiguity,
     balances,
     objects,
     odds_to_cover,
     own_masks,
     self_train,
+    sharpening,
     shifted,
     shown_masks,
     taught_by,
@@ -171,8 +173,8 @@ def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, mon
     assert len(images) == 8
     rounds = self_training.ROUNDS
     assert not self_train(updater, images, load, Position(), 4 * rounds)  # two epochs from each
-    # and once to tell how much a mask covers, and each round the odds of all
-    assert len(drawn) == (1 + 2 * rounds) * 8
+    # and to tell what masks are like: at the start, each round, and before the last ones
+    assert len(drawn) == (1 + 2 * rounds + self_training.SHARP_ROUNDS) * 8
 
 
 @given(
@@ -252,6 +254,42 @@ def test_what_a_round_teaches(tmp_path, monkeypatch, asked):
     monkeypatch.setattr(updater, "update", lambda *given: seen.append(given[4].balance))
     self_train(updater, images, load, Position(), 1)
     assert seen == [None if asked == "always" else pytest.approx(0.275), asked]
+
+
+@given(
+    arrays(np.float32, (2, 5, 5), elements=st.floats(0.3125, 0.6875, width=32)), st.floats(0.2, 0.8)
+)
+def test_masks_are_sharpened_until_they_are_as_ambiguous(values, wanted):
+    values[:, 0] = 0.6
+    masks = torch.from_numpy(values)
+    factor = sharpening(masks, wanted)
+    sharp = (masks.logit() * factor).sigmoid()
+    assert factor >= 1
+    if factor < 99:  # a mask of halves is never sharp
+        assert ambiguity(sharp) == pytest.approx(wanted, abs=1e-3)
+    assert torch.equal(sharp > 0.5, masks > 0.5)
+    assert sharpening(masks, 1.0) == pytest.approx(1, abs=1e-4)
+    assert sharpening(masks[:0], wanted) == 1
+
+
+def test_in_the_last_rounds_masks_are_as_sharp_as_at_the_start(tmp_path, monkeypatch):
+    net = network()
+    with torch.no_grad():
+        net.pixel_head.logit.weight.mul_(3)
+    updater, images, load = ready(tmp_path, net)
+    drawn = []
+
+    def fade(*_: object) -> None:
+        drawn.append(ambiguity(shown_masks(updater, images)))
+        net.pixel_head.sharpen(0.5)
+
+    monkeypatch.setattr(updater, "update", fade)
+    before = ambiguity(shown_masks(updater, images))
+    rounds, last = self_training.ROUNDS, self_training.SHARP_ROUNDS
+    assert not self_train(updater, images, load, Position(), rounds)
+    assert drawn[:-last] == sorted(drawn[:-last])
+    assert drawn[1] > before
+    assert drawn[-last:] == pytest.approx([before] * last, abs=0.01)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from math import log
+from math import exp, log
 from typing import Any, Literal
 
 import cv2
@@ -28,12 +28,14 @@ from wsol_deploy.train.schedule import learning_rate
 from wsol_deploy.train.state import Position
 from wsol_deploy.train.updates import Totals, Updater
 
-ROUNDS = 12
+ROUNDS = 8
+SHARP_ROUNDS = 2  # the last
 ENOUGH = 64  # images to tell what masks cover
 SMALL = 64  # pixels a side, to tell it by
 SEVERAL = 2
 ROUNDING = 0.5 / 255  # of a mask in 8 bits
 HALVINGS = 20
+SHARPEST = 100.0
 
 
 def balances(asked: Literal["auto", "always", "never"], masks: Tensor) -> bool:
@@ -99,6 +101,37 @@ def shifted(masks: Tensor, shift: float) -> Tensor:
     """
     moved = (masks.clamp(ROUNDING, 1 - ROUNDING).logit() + shift).sigmoid()
     return torch.where(masks.amax(dim=(2, 3), keepdim=True) > 0.5, moved, masks)
+
+
+def ambiguity(masks: Tensor) -> float:
+    """The mean of 4 m (1 - m), 0 of masks of zeros and ones, 1 where all is one half."""
+    return float((4 * masks * (1 - masks)).mean()) if len(masks) else 1.0
+
+
+def sharpening(masks: Tensor, wanted: float) -> float:
+    """The factor of the logits that makes masks as ambiguous as wanted, by bisection.
+
+    Taught by soft masks a network draws fainter ones from draw to draw, in the same places
+    (temperature scaling, Guo et al. 2017).
+
+    Args:
+        masks: any shape, in [0, 1].
+        wanted: in [0, 1].
+
+    Returns:
+        at least 1, at most SHARPEST; 1 without any masks.
+    """
+    if not len(masks):
+        return 1.0
+    logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
+    low, high = 0.0, log(SHARPEST)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if ambiguity((logits * exp(middle)).sigmoid()) > wanted:
+            low = middle
+        else:
+            high = middle
+    return exp(low)
 
 
 def objects(mask: np.ndarray) -> float:
@@ -197,10 +230,14 @@ def self_train(
     balanced = balances(updater.recipe.loss.balance, masks)
     loss = updater.recipe.loss.model_copy(update={"balance": "always" if balanced else "never"})
     share = None if balanced or not len(masks) else min(float(masks.mean()), 0.5)
+    updater.forget()
     network.train()
     network.pixel_head.attached = True
+    length = -(-updates // ROUNDS)
     for done in range(updates):
-        if done % -(-updates // ROUNDS) == 0:
+        if done % length == 0:
+            if done // length >= ROUNDS - SHARP_ROUNDS:
+                sharpen(updater, images, ambiguity(masks))
             stream = _endless(load(taught_by(updater, images, share)), at.epoch + done)
         size, batches = next(stream)
         rate = learning_rate(optim, done)
@@ -209,6 +246,14 @@ def self_train(
             return True
     network.pixel_head.attached = False
     return False
+
+
+def sharpen(updater: Updater, images: Images, wanted: float) -> None:
+    """Let the network draw masks that are as ambiguous as wanted, see `sharpening`."""
+    factor = sharpening(shown_masks(updater, images), wanted)
+    networks: list[Any] = [updater.network, *([updater.average] if updater.average else [])]
+    for network in networks:
+        network.pixel_head.sharpen(factor)
 
 
 def _endless(loader: TrainLoader, epoch: int) -> Iterator[tuple[int, Iterator[Batch]]]:

@@ -80,6 +80,10 @@ class Updater:
         self._mean = torch.tensor(network.backbone.mean, device=world.device).view(shape)
         self._std = torch.tensor(network.backbone.std, device=world.device).view(shape)
 
+    def forget(self) -> None:
+        """Drop what the optimizer gathered of earlier gradients."""
+        self.optimizer = _optimizer(self.network, self.recipe)
+
     @property
     def evaluated(self) -> nn.Module:
         """The network to validate and to save: the averaged one where there is one."""

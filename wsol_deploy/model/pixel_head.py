@@ -91,6 +91,12 @@ class PixelHead(nn.Module):
         return self.logit(F.conv2d(fine, weight, bias).relu())
 
     @torch.no_grad()
+    def sharpen(self, factor: float) -> None:
+        """Multiply the logits; where a mask is above one half does not change."""
+        for parameter in self.logit.parameters():
+            parameter.mul_(factor)
+
+    @torch.no_grad()
     def follow(self, fine: Tensor) -> None:
         """Let mean and variance of the features follow those of training images."""
         variance, mean = torch.var_mean(fine.float(), dim=(0, 2, 3), keepdim=True)
