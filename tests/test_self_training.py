@@ -28,16 +28,18 @@ from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import (  # noqa: E402
-    ambiguity,
     balances,
-    objects,
-    odds_to_cover,
     own_masks,
     self_train,
-    sharpening,
-    shifted,
     shown_masks,
     taught_by,
+)
+from wsol_deploy.train.soft_masks import (  # noqa: E402
+    ambiguity,
+    objects,
+    odds_to_cover,
+    sharpening,
+    shifted,
 )
 from wsol_deploy.train.state import Position  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
