@@ -28,10 +28,9 @@ from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import (  # noqa: E402
-    balances,
     own_masks,
+    sample_of,
     self_train,
-    shown_masks,
     taught_by,
 )
 from wsol_deploy.train.soft_masks import (  # noqa: E402
@@ -140,7 +139,9 @@ def test_a_taught_step_by_hand(attached, balance):
 
 def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        self_training, "own_masks", lambda _, x: (x.amax(dim=1, keepdim=True) > THINGS).float()
+        self_training,
+        "own_masks",
+        lambda _, x, faded=True: (x.amax(dim=1, keepdim=True) > THINGS).float(),
     )
     updater, images, load = ready(tmp_path, network())
     before = {name: value.clone() for name, value in updater.network.state_dict().items()}
@@ -169,14 +170,16 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
 def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        self_training, "own_masks", lambda _, x: drawn.append(x) or torch.ones(len(x), 1, 64, 64)
+        self_training,
+        "own_masks",
+        lambda _, x, faded=True: drawn.append(x) or torch.ones(len(x), 1, 64, 64),
     )
     updater, images, load = ready(tmp_path, network())
     assert len(images) == 8
     rounds = self_training.ROUNDS
     assert not self_train(updater, images, load, Position(), 4 * rounds)  # two epochs from each
-    # and to tell what masks are like: at the start, each round, and before the last ones
-    assert len(drawn) == (1 + 2 * rounds + self_training.SHARP_ROUNDS) * 8
+    # and to tell what masks are like: at the start, each round, and in the last two
+    assert len(drawn) == (1 + 2 * rounds + 2) * 8
 
 
 @given(
@@ -209,7 +212,7 @@ def test_in_the_mean_all_odds_change_by_one_factor_and_what_is_not_shown_by_none
     monkeypatch.setattr(
         self_training,
         "_drawn_by",
-        lambda _: lambda image: drawn[order.index(image.tobytes())][0],
+        lambda _, faded=True: lambda image: drawn[order.index(image.tobytes())][0],
     )
     taught = taught_by(updater, images, 0.4)
     masks = [taught.planes(number)[:, :, 3] / 255 for number in range(8)]
@@ -225,37 +228,46 @@ def test_masks_that_are_not_shown_tell_nothing(tmp_path, monkeypatch):
     updater, images, _ = ready(tmp_path, network())
     drawn = iter([faint, bold] * 4)
     monkeypatch.setattr(self_training, "own_masks", lambda *_: next(drawn))
-    found = shown_masks(updater, images)
-    assert found.shape == (4, 64, 64)
-    assert torch.allclose(found, torch.tensor(0.8))
+    found = sample_of(updater, images)
+    assert found.masks.shape == (4, 64, 64)
+    assert torch.allclose(found.masks, torch.tensor(0.8))
+    assert found.objects == 1
 
 
-def test_several_objects_are_balanced_unless_it_is_said_otherwise():
-    two = torch.tensor([0.8, 0.2, 0.8, 0.2]).expand(1, 4, 4)
-    one = torch.tensor([0.8, 0.8, 0.2, 0.2]).expand(1, 4, 4)
-    assert balances("auto", two)
-    assert not balances("auto", torch.cat([two, one]))
-    assert not balances("auto", torch.zeros(0, 4, 4))
-    assert not balances("never", two)
-    assert balances("always", one)
+TWO = torch.tensor([0.8, 0.1, 0.8, 0.1]).repeat_interleave(16).expand(1, 1, 64, 64)
+ONE = torch.tensor([0.8, 0.1, 0.1, 0.1]).repeat_interleave(16).expand(1, 1, 64, 64)
 
 
-@pytest.mark.parametrize("asked", ["always", "never"])
-def test_what_a_round_teaches(tmp_path, monkeypatch, asked):
-    columns = torch.tensor([0.8, 0.1, 0.1, 0.1]).expand(1, 1, 4, 4)
-    seen = []
-    monkeypatch.setattr(
-        self_training,
-        "own_masks",
-        lambda _, x: columns.repeat_interleave(16, 2).repeat_interleave(16, 3),
-    )
+@pytest.mark.parametrize(
+    ("asked", "drawn", "balance", "share"),
+    [
+        ("auto", [TWO], "always", None),
+        ("auto", [TWO, ONE], "never", (0.45 + 0.275) / 2),
+        ("auto", [0.5 * TWO], "never", None),
+        ("auto", [ONE.clamp(min=0.7)], "never", 0.5),
+        ("never", [TWO], "never", 0.45),
+        ("always", [ONE], "always", None),
+    ],
+)
+def test_what_a_round_teaches(tmp_path, monkeypatch, asked, drawn, balance, share):
+    seen, masks = [], iter(drawn * 99)
+    monkeypatch.setattr(self_training, "own_masks", lambda *_: next(masks))
     monkeypatch.setattr(
         self_training, "taught_by", lambda *given: seen.append(given[2]) or taught_by(*given)
     )
     updater, images, load = ready(tmp_path, network(), loss={"balance": asked})
     monkeypatch.setattr(updater, "update", lambda *given: seen.append(given[4].balance))
     self_train(updater, images, load, Position(), 1)
-    assert seen == [None if asked == "always" else pytest.approx(0.275), asked]
+    assert seen == [share if share is None else pytest.approx(share), balance]
+
+
+def test_the_optimizer_starts_afresh(tmp_path, monkeypatch):
+    updater, images, load = ready(tmp_path, network())
+    of_the_epochs = updater.optimizer
+    monkeypatch.setattr(updater, "update", lambda *_: None)
+    self_train(updater, images, load, Position(), 1)
+    assert updater.optimizer is not of_the_epochs
+    assert not updater.optimizer.state
 
 
 @given(
@@ -274,24 +286,47 @@ def test_masks_are_sharpened_until_they_are_as_ambiguous(values, wanted):
     assert sharpening(masks[:0], wanted) == 1
 
 
-def test_in_the_last_rounds_masks_are_as_sharp_as_at_the_start(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("updates", "sharpened"), [(1, 0), (8, 2), (9, 1), (17, 1), (57, 2)])
+def test_in_the_last_quarter_masks_are_as_sharp_as_at_the_start(
+    tmp_path, monkeypatch, updates, sharpened
+):
     net = network()
     with torch.no_grad():
         net.pixel_head.logit.weight.mul_(3)
-    updater, images, load = ready(tmp_path, net)
-    drawn = []
+    updater, images, load = ready(tmp_path, net, training=RECIPE["training"] | {"ema": 0.9})
+    before, factors = ambiguity(sample_of(updater, images).masks), []
 
     def fade(*_: object) -> None:
-        drawn.append(ambiguity(shown_masks(updater, images)))
-        net.pixel_head.sharpen(0.5)
+        for each in (net, updater.average):
+            each.pixel_head.sharpen(0.97)
+
+    def sharpen(self: object, factor: float, was=type(net.pixel_head).sharpen) -> None:
+        was(self, factor)
+        if factor > 1:
+            factors.append(factor)
+            if self is updater.average.pixel_head:
+                found = ambiguity(sample_of(updater, images).masks)
+                assert found == pytest.approx(before, abs=0.02)
 
     monkeypatch.setattr(updater, "update", fade)
-    before = ambiguity(shown_masks(updater, images))
-    rounds, last = self_training.ROUNDS, self_training.SHARP_ROUNDS
-    assert not self_train(updater, images, load, Position(), rounds)
-    assert drawn[:-last] == sorted(drawn[:-last])
-    assert drawn[1] > before
-    assert drawn[-last:] == pytest.approx([before] * last, abs=0.01)
+    monkeypatch.setattr(type(net.pixel_head), "sharpen", sharpen)
+    assert not self_train(updater, images, load, Position(), updates)
+    assert len(factors) == 2 * sharpened
+
+
+def test_a_class_that_is_shown_but_not_for_sure_is_not_sharpened_for_it(tmp_path):
+    net = network(task="multi-label")
+    with torch.no_grad():
+        net.pixel_head.logit.bias[:] = torch.tensor([5.0, 5.0])
+        net.localizer.maps.weight.zero_()
+        net.localizer.maps.bias[:] = torch.tensor([1.0, -9.0])
+    updater, images, _ = ready(tmp_path, net)
+    x = updater.pixels(torch.from_numpy(images[0].copy()).permute(2, 0, 1)[None])
+    faded, whole = own_masks(net, x), own_masks(net, x, faded=False)
+    posterior = 1 / (1 + math.exp(-1))
+    assert torch.allclose(faded[:, 0], whole[:, 0] * posterior, atol=1e-4)
+    assert not whole[:, 1].any()
+    assert len(sample_of(updater, images).masks) == len(images)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))

@@ -92,7 +92,7 @@ def pixel_loss(
         network: with a pixel head.
         found: of the clean pass, detached.
         size: (h, w) of the images.
-        weights: its `extremes`, `margin`, `bootstrap` and `balance`.
+        weights: its `extremes`, `margin`, `bootstrap` and `balance`, where `auto` is `never`.
         taught: soft masks to learn from instead, everywhere, n x m x h x w in [0, 1].
     """
     logits = network.pixels(found)

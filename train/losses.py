@@ -99,16 +99,17 @@ def taught_cross_entropy(logits: Tensor, masks: Tensor, balanced: bool) -> Tenso
         logits: of foreground, n x m x h x w.
         masks: n x m x H x W in [0, 1], no gradient flows into them.
         balanced: a place counts as foreground by its value and as background by what is left of
-            it, and both ends weigh the same in each mask: one that is faint throughout teaches as
-            much as a bold one, where it is higher than elsewhere. A mask that is nowhere above one
-            half has no foreground.
+            it, and both ends weigh the same in each mask: one that is faint in most places teaches
+            as much as a bold one, where it is higher than elsewhere. A mask that is nowhere above
+            one half, of a class that is not shown here, is background alone, at half the weight.
 
     Returns:
         n.
     """
     masks = F.adaptive_avg_pool2d(masks.detach(), (logits.shape[2], logits.shape[3])).float()
+    logits = logits.float()
     if not balanced:
-        losses = F.binary_cross_entropy_with_logits(logits.float(), masks, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
         return losses.mean(dim=(1, 2, 3))
     present = masks.amax(dim=(2, 3), keepdim=True) > 0.5
     found = _weighted_mean(masks * present, F.softplus(-logits))

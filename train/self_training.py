@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,41 +29,47 @@ from wsol_deploy.train.state import Position
 from wsol_deploy.train.updates import Totals, Updater
 
 ROUNDS = 8
-SHARP_ROUNDS = 2  # the last
+SHARP_FROM = 0.75  # of the updates
 ENOUGH = 64  # images to tell what masks cover
 SMALL = 64  # pixels a side, to tell it by
-SEVERAL = 2
+SEVERAL = 2  # objects
+
+
+class Sample(NamedTuple):
+    """Masks of some training images that are somewhere above one half.
+
+    Attributes:
+        masks: k x SMALL x SMALL in [0, 1], of classes as if the image showed them for sure.
+        objects: how many a mask holds, the mean.
+    """
+
+    masks: Tensor
+    objects: float
 
 
 @torch.no_grad()
-def own_masks(network: Any, x: Tensor) -> Tensor:
+def own_masks(network: Any, x: Tensor, faded: bool = True) -> Tensor:
     """The mean of the masks drawn of an image and its mirror images.
 
     Args:
         network: a MinMaxNetwork with a pixel head, in evaluation mode.
         x: normalised images, n x 3 x h x w.
+        faded: as they are, a class's mask fading with its posterior; else not at all if that is
+            above one half, and wholly if not.
 
     Returns:
         n x m x h x w in [0, 1].
     """
     size = (x.shape[2], x.shape[3])
-    views = [network.masks(network.localize(x.flip(axes)), size).flip(axes) for axes in VIEWS]
+    views = []
+    for axes in VIEWS:
+        found = network.localize(x.flip(axes))
+        masks = network.masks(found, size).flip(axes)
+        if not faded:
+            shown = network.shown(found)[:, :, None, None]
+            masks = masks * (shown > 0.5) / shown.clamp(min=0.5)
+        views.append(masks)
     return torch.stack(views).mean(dim=0)
-
-
-def balances(asked: Literal["auto", "always", "never"], masks: Tensor) -> bool:
-    """Whether foreground and background of each mask are to weigh the same.
-
-    Where an image holds several objects their sizes even out: a mask that covers less than others
-    is then mostly a faint one. One object may cover anything.
-
-    Args:
-        asked: `auto` is for SEVERAL objects or more in the mean.
-        masks: k x h x w in [0, 1].
-    """
-    if asked == "auto":
-        return bool(np.mean([objects(mask) for mask in masks.numpy()] or 0) >= SEVERAL)
-    return asked == "always"
 
 
 def taught_by(updater: Updater, images: Images, share: float | None) -> TaughtImages:
@@ -76,8 +82,7 @@ def taught_by(updater: Updater, images: Images, share: float | None) -> TaughtIm
             mean, in (0, 1); None to leave them as they are.
     """
     draw = _drawn_by(updater)
-    sample = shown_masks(updater, images) if share else torch.empty(0)
-    shift = odds_to_cover(sample, share) if share and len(sample) else 0.0
+    shift = 0.0 if share is None else odds_to_cover(sample_of(updater, images).masks, share)
 
     def planes(image: np.ndarray) -> np.ndarray:
         masks = shifted(draw(image)[None], shift)[0]
@@ -86,31 +91,25 @@ def taught_by(updater: Updater, images: Images, share: float | None) -> TaughtIm
     return TaughtImages(images, planes)
 
 
-def shown_masks(updater: Updater, images: Images) -> Tensor:
-    """The masks that are somewhere above one half, of many images some chosen evenly.
-
-    Args:
-        updater: of the network that draws them.
-        images: of the training.
-
-    Returns:
-        k x SMALL x SMALL in [0, 1].
-    """
-    draw = _drawn_by(updater)
+def sample_of(updater: Updater, images: Images) -> Sample:
+    """Masks as the network draws them now, of many training images some chosen evenly."""
+    draw = _drawn_by(updater, faded=False)
     chosen = np.linspace(0, len(images) - 1, min(len(images), ENOUGH)).round().astype(int)
-    drawn = (mask for number in chosen for mask in draw(images[number]).cpu())
-    masks = [mask for mask in drawn if mask.max() > 0.5]
-    small = [functional.adaptive_avg_pool2d(mask[None], SMALL) for mask in masks]
-    return torch.cat(small) if small else torch.zeros(0, SMALL, SMALL)
+    small, counts = [torch.zeros(0, SMALL, SMALL)], []
+    for mask in (mask for number in chosen for mask in draw(images[number]).cpu()):
+        if mask.max() > 0.5:
+            small.append(functional.adaptive_avg_pool2d(mask[None], SMALL))
+            counts.append(objects(mask.numpy()))
+    return Sample(torch.cat(small), float(np.mean(counts or 0)))
 
 
-def _drawn_by(updater: Updater) -> Callable[[np.ndarray], Tensor]:
+def _drawn_by(updater: Updater, faded: bool = True) -> Callable[[np.ndarray], Tensor]:
     """What draws the masks of an image, m x h x w, as the network would now, whatever follows."""
     teacher = copy.deepcopy(updater.evaluated).eval()
 
     def draw(image: np.ndarray) -> Tensor:
         planes = torch.from_numpy(image.copy()).permute(2, 0, 1)
-        return own_masks(teacher, updater.pixels(planes[None]))[0]
+        return own_masks(teacher, updater.pixels(planes[None]), faded)[0]
 
     return draw
 
@@ -124,6 +123,10 @@ def self_train(
     advance: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Go on for so many updates, while the pixel head learns from masks, which are drawn anew.
+
+    The optimizer starts afresh. `loss.balance` decides whether both ends of a mask weigh the same
+    or masks cover in the mean what the first did. In the last quarter of the updates masks are
+    drawn as sharp as before the first.
 
     Args:
         updater: whose network has a pixel head; changed in place.
@@ -143,18 +146,22 @@ def self_train(
     network: Any = updater.network
     once_more = {"schedule": "onecycle", "epochs": updates, "warmup_epochs": 0.0}
     optim = updater.recipe.optim.model_copy(update=once_more)
-    masks = shown_masks(updater, images)
-    balanced = balances(updater.recipe.loss.balance, masks)
-    loss = updater.recipe.loss.model_copy(update={"balance": "always" if balanced else "never"})
-    share = None if balanced or not len(masks) else min(float(masks.mean()), 0.5)
+    first = sample_of(updater, images)
+    loss = updater.recipe.loss
+    if loss.balance == "auto":
+        several = any(updater.world.sum([first.objects >= SEVERAL]))
+        loss = loss.model_copy(update={"balance": "always" if several else "never"})
+    share = None
+    if loss.balance == "never" and len(first.masks):
+        share = min(float(first.masks.mean()), 0.5)
     updater.forget()
     network.train()
     network.pixel_head.attached = True
     length = -(-updates // ROUNDS)
     for done in range(updates):
         if done % length == 0:
-            if done // length >= ROUNDS - SHARP_ROUNDS:
-                sharpen(updater, images, ambiguity(masks))
+            if done >= SHARP_FROM * updates:
+                sharpen(updater, images, ambiguity(first.masks))
             stream = _endless(load(taught_by(updater, images, share)), at.epoch + done)
         size, batches = next(stream)
         rate = learning_rate(optim, done)
@@ -167,10 +174,11 @@ def self_train(
 
 def sharpen(updater: Updater, images: Images, wanted: float) -> None:
     """Let the network draw masks that are as ambiguous as wanted, see `sharpening`."""
-    factor = sharpening(shown_masks(updater, images), wanted)
-    networks: list[Any] = [updater.network, *([updater.average] if updater.average else [])]
+    factor = sharpening(sample_of(updater, images).masks, wanted)
+    (total,) = updater.world.sum([factor])
+    networks: set[Any] = {updater.network, updater.evaluated}
     for network in networks:
-        network.pixel_head.sharpen(factor)
+        network.pixel_head.sharpen(total / updater.world.size)
 
 
 def _endless(loader: TrainLoader, epoch: int) -> Iterator[tuple[int, Iterator[Batch]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, log
 
 import cv2
@@ -15,22 +16,20 @@ SHARPEST = 100.0
 
 
 def odds_to_cover(masks: Tensor, share: float) -> float:
-    """How much to add to the logits of masks until they cover so much in the mean, by bisection.
+    """How much to add to the logits of masks until they cover so much in the mean.
 
     Args:
         masks: any shape, in [0, 1].
         share: their mean then, in (0, 1).
+
+    Returns:
+        0 without any masks.
     """
+    if not len(masks):
+        return 0.0
     logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
-    high = 2 * log((1 - ROUNDING) / ROUNDING)
-    low = -high
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if (logits + middle).sigmoid().mean() < share:
-            low = middle
-        else:
-            high = middle
-    return low
+    bound = 2 * log((1 - ROUNDING) / ROUNDING)
+    return _bisect(lambda shift: bool((logits + shift).sigmoid().mean() < share), -bound, bound)
 
 
 def shifted(masks: Tensor, shift: float) -> Tensor:
@@ -69,14 +68,11 @@ def sharpening(masks: Tensor, wanted: float) -> float:
     if not len(masks):
         return 1.0
     logits = masks.clamp(ROUNDING, 1 - ROUNDING).logit()
-    low, high = 0.0, log(SHARPEST)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        if ambiguity((logits * exp(middle)).sigmoid()) > wanted:
-            low = middle
-        else:
-            high = middle
-    return exp(low)
+
+    def too_little(power: float) -> bool:
+        return ambiguity((logits * exp(power)).sigmoid()) > wanted
+
+    return exp(_bisect(too_little, 0.0, log(SHARPEST)))
 
 
 def objects(mask: np.ndarray) -> float:
@@ -92,3 +88,13 @@ def objects(mask: np.ndarray) -> float:
     regions = cv2.connectedComponentsWithStats((mask > 0.5).astype(np.uint8))[2]
     areas = regions[1:, cv2.CC_STAT_AREA].astype(float)
     return float(areas.sum() ** 2 / max(np.square(areas).sum(), 1.0))
+
+
+def _bisect(too_little: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if too_little(middle):
+            low = middle
+        else:
+            high = middle
+    return low

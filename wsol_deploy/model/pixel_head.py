@@ -3,7 +3,8 @@
 Class maps are as coarse as the stride they are read at, and their context runs over the edges of
 things. Their extremes are enough to teach a small head on shallow features, which sees only a few
 dozen pixels around a place, what foreground looks like (F-CAM, Belharbi et al. 2022; NEGEV,
-Belharbi et al. 2022). The features are detached: the backbone does not learn from its own guesses.
+Belharbi et al. 2022). The features are detached until self-training: the backbone does not learn
+from class maps' guesses.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class PixelHead(nn.Module):
         return self.strides[0]
 
     def read(self, maps: Sequence[Tensor], size: tuple[int, int], border: int) -> Tensor:
-        """The features it reads of the backbone's maps, N x k x h x w, detached.
+        """The features it reads of the backbone's maps, N x k x h x w, detached unless `attached`.
 
         Args:
             maps: shallow first, of images with a border.
