@@ -366,6 +366,10 @@ def test_a_csv_with_unknown_columns(wsol, tmp_path):
         (["glas", "--table", "4"], "no table 4 in this plan; it has 1, 2, 3"),
         (["glas", "--budget", "huge"], "no budget huge in this plan; it has small, paper"),
         (["glas", *OFFICIAL, "--row", "cam"], "no row cam in this plan; it has all-ones"),
+        (
+            ["glas", *OFFICIAL, "--row", "less-local"],
+            "row less-local is in table ablation: add --table ablation",
+        ),
         (["glas", "--set", "optim.learnrate=1"], "did you mean optim."),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from wsol_deploy.errors import WsolError
+from wsol_deploy.errors import UsageError, WsolError
 from wsol_deploy.reproduce.document import write
 from wsol_deploy.reproduce.jobs import Job
 from wsol_deploy.reproduce.measure import measure
@@ -35,6 +35,7 @@ def carry_out(
         UsageError: a row is not in the study's tables.
         KeyboardInterrupt: asked to stop; every job can be gone on with.
     """
+    _check_table(study, rows)
     wanted = choose(rows or study.rows, study.rows, "row")
     jobs = [job for job in study.jobs if job.row in wanted]
     failures: dict[tuple[str, int], str] = {}
@@ -56,6 +57,14 @@ def carry_out(
         write(study, failures)
     write(study, failures)
     return failures
+
+
+def _check_table(study: Study, rows: Sequence[str]) -> None:
+    """Raises UsageError for a row that the plan has, but none of the study's tables."""
+    for row in rows:
+        tables = [name for name, table in study.plan.tables.items() if row in table.rows]
+        if tables and row not in study.rows:
+            raise UsageError(f"row {row} is in table {tables[0]}: add --table {tables[0]}")
 
 
 def _carry_out(study: Study, job: Job, device: str, wsol: Wsol) -> None:
