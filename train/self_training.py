@@ -13,6 +13,7 @@ have in common before it learns their errors by heart (Liu et al. 2020), so the 
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -23,10 +24,13 @@ from torch.nn import functional
 
 from wsol_deploy.model.deploy import VIEWS
 from wsol_deploy.train.loader import Batch, Images, TaughtImages, TrainLoader
+from wsol_deploy.train.recipe import LossRecipe
 from wsol_deploy.train.schedule import learning_rate
 from wsol_deploy.train.soft_masks import ambiguity, objects, odds_to_cover, sharpening, shifted
 from wsol_deploy.train.state import Position
 from wsol_deploy.train.updates import Totals, Updater
+
+logger = logging.getLogger(__name__)
 
 ROUNDS = 8
 SHARP_FROM = 0.75  # of the updates
@@ -151,6 +155,8 @@ def self_train(
     if loss.balance == "auto":
         several = any(updater.world.sum([first.objects >= SEVERAL]))
         loss = loss.model_copy(update={"balance": "always" if several else "never"})
+    if updater.world.leads:
+        _say(first, loss)
     share = None
     if loss.balance == "never" and len(first.masks):
         share = min(float(first.masks.mean()), 0.5)
@@ -170,6 +176,11 @@ def self_train(
             return True
     network.pixel_head.attached = False
     return False
+
+
+def _say(first: Sample, loss: LossRecipe) -> None:
+    way = {"always": "both ends of each weigh the same", "never": "they go on to cover as much"}
+    logger.info("masks hold %.1f objects in the mean: %s", first.objects, way[loss.balance])
 
 
 def sharpen(updater: Updater, images: Images, wanted: float) -> None:
