@@ -168,7 +168,12 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
     assert not updater.network.pixel_head.attached
 
 
-def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("updates", "rounds", "sharpened"), [(22, 3, 1), (64, 8, 2), (96, 8, 2), (5, 1, 0)]
+)
+def test_masks_are_drawn_anew_each_round_and_remembered_in_between(
+    tmp_path, monkeypatch, updates, rounds, sharpened
+):
     drawn = []
     monkeypatch.setattr(
         self_training,
@@ -176,11 +181,11 @@ def test_masks_are_drawn_anew_each_round_and_remembered_in_between(tmp_path, mon
         lambda _, x, faded=True: drawn.append(x) or torch.ones(len(x), 1, 64, 64),
     )
     updater, images, load = ready(tmp_path, network())
+    monkeypatch.setattr(updater, "update", lambda _, size, batches, *given: list(batches))
     assert len(images) == 8
-    rounds = self_training.ROUNDS
-    assert not self_train(updater, images, load, Position(), 4 * rounds)  # two epochs from each
-    # and to tell what masks are like: at the start, each round, and in the last two
-    assert len(drawn) == (1 + 2 * rounds + 2) * 8
+    assert not self_train(updater, images, load, Position(), updates)  # an epoch is two
+    # and to tell what masks are like: at the start, each round, and where they are sharpened
+    assert len(drawn) == (1 + 2 * rounds + sharpened) * 8
 
 
 def test_in_the_mean_all_odds_change_by_one_factor_and_what_is_not_shown_by_none(
@@ -251,7 +256,7 @@ def test_the_optimizer_starts_afresh(tmp_path, monkeypatch):
     assert not updater.optimizer.state
 
 
-@pytest.mark.parametrize(("updates", "sharpened"), [(1, 0), (8, 2), (9, 1), (17, 1), (57, 2)])
+@pytest.mark.parametrize(("updates", "sharpened"), [(1, 0), (8, 0), (9, 1), (22, 1), (56, 1), (57, 2), (64, 2)])
 def test_in_the_last_quarter_masks_are_as_sharp_as_at_the_start(
     tmp_path, monkeypatch, updates, sharpened
 ):

@@ -33,6 +33,7 @@ from wsol_deploy.train.updates import Totals, Updater
 logger = logging.getLogger(__name__)
 
 ROUNDS = 8
+SHORTEST = 8  # updates a round
 SHARP_FROM = 0.75  # of the updates
 ENOUGH = 64  # images to tell what masks cover
 SMALL = 64  # pixels a side, to tell it by
@@ -129,8 +130,8 @@ def self_train(
     """Go on for so many updates, while the pixel head learns from masks, which are drawn anew.
 
     The optimizer starts afresh. `loss.balance` decides whether both ends of a mask weigh the same
-    or masks cover in the mean what the first did. In the last quarter of the updates masks are
-    drawn as sharp as before the first.
+    or masks cover in the mean what the first did. In rounds that begin in the last quarter of the
+    updates, in the last at least, masks are drawn as sharp as before the first.
 
     Args:
         updater: whose network has a pixel head; changed in place.
@@ -163,10 +164,10 @@ def self_train(
     updater.forget()
     network.train()
     network.pixel_head.attached = True
-    length = -(-updates // ROUNDS)
+    length = max(-(-updates // ROUNDS), SHORTEST)
     for done in range(updates):
         if done % length == 0:
-            if done >= SHARP_FROM * updates:
+            if done >= SHARP_FROM * updates or 0 < done >= updates - length:
                 sharpen(updater, images, ambiguity(first.masks))
             stream = _endless(load(taught_by(updater, images, share)), at.epoch + done)
         size, batches = next(stream)
