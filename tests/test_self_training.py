@@ -256,7 +256,9 @@ def test_the_optimizer_starts_afresh(tmp_path, monkeypatch):
     assert not updater.optimizer.state
 
 
-@pytest.mark.parametrize(("updates", "sharpened"), [(1, 0), (8, 0), (9, 1), (22, 1), (56, 1), (57, 2), (64, 2)])
+@pytest.mark.parametrize(
+    ("updates", "sharpened"), [(1, 0), (8, 0), (9, 1), (22, 1), (56, 1), (57, 2), (64, 2)]
+)
 def test_in_the_last_quarter_masks_are_as_sharp_as_at_the_start(
     tmp_path, monkeypatch, updates, sharpened
 ):
