@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shutil
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor  # noqa: E402
 from training import tiny_dataset, tiny_recipe  # noqa: E402
 
 from wsol_deploy.card import SizePolicy  # noqa: E402
-from wsol_deploy.errors import UsageError  # noqa: E402
+from wsol_deploy.errors import ArtifactError, UsageError  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
@@ -26,13 +27,14 @@ from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.losses import taught_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
 from wsol_deploy.train.self_training import (  # noqa: E402
+    begin,
     own_masks,
     sample_of,
     self_train,
     taught_by,
 )
 from wsol_deploy.train.soft_masks import ambiguity  # noqa: E402
-from wsol_deploy.train.state import Position  # noqa: E402
+from wsol_deploy.train.state import TAUGHT, Position  # noqa: E402
 from wsol_deploy.train.step import training_step  # noqa: E402
 from wsol_deploy.train.updates import NotFinite, Updater  # noqa: E402
 from wsol_deploy.train.world import World  # noqa: E402
@@ -160,7 +162,7 @@ def test_the_network_learns_to_draw_what_it_is_taught(tmp_path, monkeypatch):
         return sum(same) / len(same)
 
     was = agreement()
-    assert not self_train(updater, images, load, Position(), 60)
+    assert not self_train(updater, images, load, Position(), begin(updater, images, 60))
     assert agreement() > was + 1
     assert changed(before, updater.network.state_dict()) == {
         "backbone", "localizer", "classifier", "pixel_head",
@@ -183,8 +185,9 @@ def test_masks_are_drawn_anew_each_round_and_remembered_in_between(
     updater, images, load = ready(tmp_path, network())
     monkeypatch.setattr(updater, "update", lambda _, size, batches, *given: list(batches))
     assert len(images) == 8
-    assert not self_train(updater, images, load, Position(), updates)  # an epoch is two
-    # and to tell what masks are like: at the start, each round, and where they are sharpened
+    assert not self_train(updater, images, load, Position(), begin(updater, images, updates))
+    # an epoch is two updates; and to tell what masks are like: at the start, each round, and where
+    # they are sharpened
     assert len(drawn) == (1 + 2 * rounds + sharpened) * 8
 
 
@@ -243,7 +246,7 @@ def test_what_a_round_teaches(tmp_path, monkeypatch, asked, drawn, balance, shar
     )
     updater, images, load = ready(tmp_path, network(), loss={"balance": asked})
     monkeypatch.setattr(updater, "update", lambda *given: seen.append(given[4].balance))
-    self_train(updater, images, load, Position(), 1)
+    self_train(updater, images, load, Position(), begin(updater, images, 1))
     assert seen == [share if share is None else pytest.approx(share), balance]
 
 
@@ -251,7 +254,7 @@ def test_the_optimizer_starts_afresh(tmp_path, monkeypatch):
     updater, images, load = ready(tmp_path, network())
     of_the_epochs = updater.optimizer
     monkeypatch.setattr(updater, "update", lambda *_: None)
-    self_train(updater, images, load, Position(), 1)
+    self_train(updater, images, load, Position(), begin(updater, images, 1))
     assert updater.optimizer is not of_the_epochs
     assert not updater.optimizer.state
 
@@ -282,7 +285,7 @@ def test_in_the_last_quarter_masks_are_as_sharp_as_at_the_start(
 
     monkeypatch.setattr(updater, "update", fade)
     monkeypatch.setattr(type(net.pixel_head), "sharpen", sharpen)
-    assert not self_train(updater, images, load, Position(), updates)
+    assert not self_train(updater, images, load, Position(), begin(updater, images, updates))
     assert len(factors) == 2 * sharpened
 
 
@@ -321,9 +324,59 @@ def test_after_the_last_epoch_and_once(tmp_path, caplog):
     assert not changed(load_file(run / BEST), taught)
 
 
+def test_it_goes_on_from_its_last_round(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(self_training, "SHORTEST", 2)
+    whole = {
+        "optim": {"epochs": 2, "lr": 0.003},
+        "training": {"keep": "last", "self_training": 1.75, "ema": 0.9},
+        "model": {"pixel_head": 8},
+    }
+    dataset, recipe = tiny_dataset(tmp_path / "data"), tiny_recipe(**whole)
+    with caplog.at_level(logging.INFO, "wsol_deploy"):
+        train(recipe, dataset, tmp_path / "whole")
+    assert re.findall(r"self-training (\d+/\d+)  .*pixels 0\.\d+", caplog.text) == [
+        f"{done}/7" for done in range(1, 8)
+    ]
+    assert not (tmp_path / "whole" / TAUGHT).exists()
+
+    run, seen = tmp_path / "cut", []
+    asked = iter([False] * (4 + 4) + [True])
+    assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
+    assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
+    before = (run / TAUGHT).read_bytes()
+    update = Updater.update
+    monkeypatch.setattr(
+        Updater, "update", lambda self, *given: seen.append(given[0]) or update(self, *given)
+    )
+    assert train(recipe, dataset, run, quiet=True).self_trained
+    assert seen == [4 + 4, 4 + 5, 4 + 6]
+    assert not changed(load_file(run / BEST), load_file(tmp_path / "whole" / BEST))
+    assert not (run / TAUGHT).exists()
+
+    # of a training that went on since, its state is of no use
+    (run / TAUGHT).write_bytes(before)
+    longer = tiny_recipe(**(whole | {"optim": {"epochs": 4, "lr": 0.003}}))
+    seen.clear()
+    assert train(longer, dataset, run, quiet=True).self_trained
+    assert seen == list(range(4, 8 + 14))
+    assert not (run / TAUGHT).exists()
+
+
+def test_a_damaged_state_of_it_is_one_line(tmp_path):
+    dataset, recipe, run = tiny_dataset(tmp_path / "data"), tiny_recipe(**RECIPE), tmp_path / "run"
+    asked = iter([False] * 4 + [True])
+    assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
+    path = run / TAUGHT
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match=r"self-training\.safetensors: damaged .*delete it"):
+        train(recipe, dataset, run, quiet=True)
+
+
 def test_it_lasts_its_share_of_the_updates(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("wsol_deploy.train.loop.self_train", lambda *given: asked.append(given[4]))
+    monkeypatch.setattr(
+        "wsol_deploy.train.loop.self_train", lambda *given: asked.append(given[4].updates)
+    )
     said = RECIPE | {"optim": {"epochs": 3}, "training": {"keep": "last", "self_training": 0.15}}
     outcome = train(
         tiny_recipe(**said), tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True
@@ -353,7 +406,7 @@ def test_classes_that_are_not_shown_are_taught_as_background(tmp_path):
     assert shown.mean() > 0.8
     assert absent.max() < 0.01
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    assert not self_train(updater, images, load, Position(), 3)
+    assert not self_train(updater, images, load, Position(), begin(updater, images, 3))
     assert "backbone" in changed(before, net.state_dict())
 
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger(__name__)
 NOT_LOSSES = ("error", "passes")
+LINES = 8  # in the log of a self-training
 
 
 class Display:
@@ -84,16 +85,21 @@ class Display:
                 numbers=f"{_losses(means)}{self._valid} · {self.speed:.1f} images/s",
             )
 
-    def self_training(self, steps: int) -> None:
-        """A self-training of so many updates begins."""
-        logger.log(logging.DEBUG if self._bar is not None else logging.INFO, "self-training")
+    def self_training(self, done: int, updates: int) -> None:
+        """A self-training of so many updates begins, or goes on."""
+        self._taught, self._wanted = done, updates
         if self._bar is not None:
-            self._task = self._bar.add_task("self-training", total=steps, numbers="")
+            self._task = self._bar.add_task(
+                "self-training", completed=done, total=updates, numbers=""
+            )
 
-    def advance(self) -> None:
-        """After each of its updates."""
+    def taught(self, means: dict[str, float]) -> None:
+        """After each of its updates, with the means over its round so far."""
+        self._taught += 1
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.update(self._task, completed=self._taught, numbers=_losses(means))
+        elif self._taught % -(-self._wanted // LINES) == 0 or self._taught == self._wanted:
+            logger.info("self-training %d/%d  %s", self._taught, self._wanted, _losses(means))
 
     def self_trained(self, error: float | None) -> None:
         """After it, with the validation's error."""

@@ -19,9 +19,11 @@ from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import load_recipe, parse, run_recipe, to_toml
 from wsol_deploy.train.state import FILE as STATE
+from wsol_deploy.train.state import TAUGHT
 
 RECIPE = "recipe.toml"
-OURS = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, METRICS, TENSORBOARD, runs.EXPORT_FOLDER)
+FILES = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, TAUGHT, METRICS)
+OURS = (*FILES, TENSORBOARD, runs.EXPORT_FOLDER)
 METHOD = "model.method"
 LENGTHS = ("optim.epochs", "training.max_steps")
 
@@ -108,7 +110,7 @@ def prepared(folder: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> 
     with alone(folder, "wsol train"):
         if not resume:
             _clear(folder, overwrite)
-        for name in (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, METRICS):
+        for name in FILES:
             for half_written in folder.glob(f".{name}.*"):
                 half_written.unlink()
         write_whole(folder / RECIPE, to_toml(recipe).encode())

@@ -25,11 +25,11 @@ from wsol_deploy.train.display import Display
 from wsol_deploy.train.loader import Images, TrainLoader, many_hot, the_label, whole_images
 from wsol_deploy.train.methods import SUPERVISED
 from wsol_deploy.train.recipe import Recipe
-from wsol_deploy.train.records import Records
+from wsol_deploy.train.records import Records, weights_of_last_epoch
 from wsol_deploy.train.schedule import learning_rate, loss_weights
-from wsol_deploy.train.self_training import self_train
+from wsol_deploy.train.self_training import begin, self_train
 from wsol_deploy.train.state import FILE as STATE
-from wsol_deploy.train.state import Position, load_state
+from wsol_deploy.train.state import Course, Position, load_course, load_state
 from wsol_deploy.train.updates import NotFinite, Totals, Updater
 from wsol_deploy.train.validation import Score, validate
 from wsol_deploy.train.world import World
@@ -141,14 +141,23 @@ class _Run:
         if not any(self.world.sum([wanted])):
             return False
         updates = math.ceil(self.recipe.training.self_training * self.position.steps)
-        self.display.self_training(updates)
+        began_with = weights_of_last_epoch(self.folder)
+        course = load_course(self.folder, self.updater, updates, began_with)
+        course = course or begin(self.updater, self.images, updates)
+        self.display.self_training(course.done, updates)
 
-        def advance() -> bool:
-            self.display.advance()
+        def keep(course: Course) -> None:
+            if self.records is not None:
+                self.records.teaching(course)
+            self.world.wait()
+
+        def advance(totals: Totals) -> bool:
+            self.display.taught(totals.means())
             return any(self.world.sum([stop()]))
 
+        at = self.position
         try:
-            if self_train(self.updater, self.images, self._load, self.position, updates, advance):
+            if self_train(self.updater, self.images, self._load, at, course, keep, advance):
                 return True
         except NotFinite as error:
             raise NotFinite(

@@ -15,9 +15,14 @@ from wsol_deploy.runs import BEST, LAST
 from wsol_deploy.train.cards import measured
 from wsol_deploy.train.loader import Images
 from wsol_deploy.train.logs import Board, MetricsFile
-from wsol_deploy.train.state import Position, save_state
+from wsol_deploy.train.state import TAUGHT, Course, Position, save_course, save_state
 from wsol_deploy.train.updates import Updater
 from wsol_deploy.train.validation import Score
+
+
+def weights_of_last_epoch(folder: Path) -> str:
+    """The digest of their weights."""
+    return read_card(folder / LAST).weights_sha256
 
 
 class Records:
@@ -64,13 +69,18 @@ class Records:
     @property
     def untaught(self) -> bool:
         """Whether the model of the run is the network of the last epoch, as that left it."""
-        kept, last = (read_card(self.folder / name).weights_sha256 for name in (BEST, LAST))
-        return kept == last
+        return read_card(self.folder / BEST).weights_sha256 == weights_of_last_epoch(self.folder)
+
+    def teaching(self, course: Course) -> None:
+        """In a self-training, before a round."""
+        with self._whole_or_not():
+            save_course(self.folder, self.updater, course, weights_of_last_epoch(self.folder))
 
     def taught(self, network: Any, score: Score | None) -> None:
         """After a self-training, whose network is the model of the run."""
         with self._whole_or_not():
             checkpoint.save(self.folder / BEST, network, measured(self.card, score))
+            (self.folder / TAUGHT).unlink(missing_ok=True)
 
     def stopped(self, at: Position) -> None:
         """In the middle of an epoch, without a validation."""

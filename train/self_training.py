@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +25,9 @@ from torch.nn import functional
 
 from wsol_deploy.model.deploy import VIEWS
 from wsol_deploy.train.loader import Batch, Images, TaughtImages, TrainLoader
-from wsol_deploy.train.recipe import LossRecipe
 from wsol_deploy.train.schedule import learning_rate
 from wsol_deploy.train.soft_masks import ambiguity, objects, odds_to_cover, sharpening, shifted
-from wsol_deploy.train.state import Position
+from wsol_deploy.train.state import Course, Position
 from wsol_deploy.train.updates import Totals, Updater
 
 logger = logging.getLogger(__name__)
@@ -119,27 +119,55 @@ def _drawn_by(updater: Updater, faded: bool = True) -> Callable[[np.ndarray], Te
     return draw
 
 
+def begin(updater: Updater, images: Images, updates: int) -> Course:
+    """A course of so many updates, from the network as it is; its optimizer starts afresh.
+
+    `loss.balance` decides whether both ends of a mask weigh the same or masks cover in the mean
+    what they cover now.
+
+    Args:
+        updater: whose network has a pixel head; its optimizer forgets.
+        images: of the training.
+        updates: how many.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    found, balance = sample_of(updater, images), updater.recipe.loss.balance
+    balanced = balance == "always"
+    if balance == "auto":
+        balanced = any(updater.world.sum([found.objects >= SEVERAL]))
+    if updater.world.leads:
+        way = "both ends of each weigh the same" if balanced else "they go on to cover as much"
+        logger.info("self-training: masks hold %.1f objects in the mean: %s", found.objects, way)
+    updater.forget()
+    goes_on = not balanced and len(found.masks) > 0
+    share = min(float(found.masks.mean()), 0.5) if goes_on else None
+    return Course(updates, balanced, share, ambiguity(found.masks))
+
+
 def self_train(
     updater: Updater,
     images: Images,
     load: Callable[[Images], TrainLoader],
     at: Position,
-    updates: int,
-    advance: Callable[[], bool] = lambda: False,
+    course: Course,
+    keep: Callable[[Course], None] = lambda course: None,
+    advance: Callable[[Totals], bool] = lambda totals: False,
 ) -> bool:
-    """Go on for so many updates, while the pixel head learns from masks, which are drawn anew.
+    """Go to the end of a course; the pixel head learns from masks, which are drawn anew.
 
-    The optimizer starts afresh. `loss.balance` decides whether both ends of a mask weigh the same
-    or masks cover in the mean what the first did. In rounds that begin in the last quarter of the
-    updates, in the last at least, masks are drawn as sharp as before the first.
+    In rounds that begin in the last quarter of the updates, in the last at least, masks are drawn
+    as sharp as before the first.
 
     Args:
         updater: whose network has a pixel head; changed in place.
         images: of the training.
         load: makes the training's loader of them.
         at: the end of the training; order and augmentation go on from there.
-        updates: how many.
-        advance: called after each; True stops.
+        course: which, and where it stands.
+        keep: called before each round, with what goes on from there.
+        advance: called after each update, with the sums over its round so far; True stops.
 
     Returns:
         whether it was stopped.
@@ -149,39 +177,28 @@ def self_train(
         ImageError: an image cannot be read.
     """
     network: Any = updater.network
+    updates = course.updates
     once_more = {"schedule": "onecycle", "epochs": updates, "warmup_epochs": 0.0}
     optim = updater.recipe.optim.model_copy(update=once_more)
-    first = sample_of(updater, images)
-    loss = updater.recipe.loss
-    if loss.balance == "auto":
-        several = any(updater.world.sum([first.objects >= SEVERAL]))
-        loss = loss.model_copy(update={"balance": "always" if several else "never"})
-    if updater.world.leads:
-        _say(first, loss)
-    share = None
-    if loss.balance == "never" and len(first.masks):
-        share = min(float(first.masks.mean()), 0.5)
-    updater.forget()
+    balance = "always" if course.balanced else "never"
+    loss = updater.recipe.loss.model_copy(update={"balance": balance})
     network.train()
     network.pixel_head.attached = True
     length = max(-(-updates // ROUNDS), SHORTEST)
-    for done in range(updates):
+    for done in range(course.done, updates):
         if done % length == 0:
+            keep(replace(course, done=done))
             if done >= SHARP_FROM * updates or 0 < done >= updates - length:
-                sharpen(updater, images, ambiguity(first.masks))
-            stream = _endless(load(taught_by(updater, images, share)), at.epoch + done)
+                sharpen(updater, images, course.ambiguity)
+            stream = _endless(load(taught_by(updater, images, course.share)), at.epoch + done)
+            totals = Totals()
         size, batches = next(stream)
         rate = learning_rate(optim, done)
-        updater.update(at.steps + done, size, batches, rate, loss, Totals())
-        if advance():
+        updater.update(at.steps + done, size, batches, rate, loss, totals)
+        if advance(totals):
             return True
     network.pixel_head.attached = False
     return False
-
-
-def _say(first: Sample, loss: LossRecipe) -> None:
-    way = {"always": "both ends of each weigh the same", "never": "they go on to cover as much"}
-    logger.info("masks hold %.1f objects in the mean: %s", first.objects, way[loss.balance])
 
 
 def sharpen(updater: Updater, images: Images, wanted: float) -> None:

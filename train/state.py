@@ -1,4 +1,8 @@
-"""What a run needs to go on as if it had never stopped: `state.safetensors` in its folder."""
+"""What a run needs to go on as if it had never stopped.
+
+`state.safetensors` is that of the epochs; `self-training.safetensors`, there only until it ends,
+that of a self-training after the last of them.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,10 @@ from wsol_deploy.train.updates import Totals, Updater
 from wsol_deploy.train.validation import Score
 
 FILE = "state.safetensors"
+TAUGHT = "self-training.safetensors"
 KEY = "state"
 VERSION = 1
+MENDS = {FILE: "", TAUGHT: "; delete it, and self-training begins anew"}
 
 
 @dataclass
@@ -44,8 +50,40 @@ class Position:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a self-training holds to, and where it stands.
+
+    Attributes:
+        updates: of all of it.
+        balanced: foreground and background of a mask weigh the same.
+        share: what masks are to cover in the mean, in (0, 1); None to leave them as they are.
+        ambiguity: of the masks before it, see `soft_masks.ambiguity`.
+        done: updates before the current round.
+    """
+
+    updates: int
+    balanced: bool
+    share: float | None
+    ambiguity: float
+    done: int = 0
+
+
 def save_state(folder: Path, updater: Updater, position: Position, data_sha256: str) -> None:
     """Write weights, optimizer, averaged weights and position, whole or not at all."""
+    _save(folder / FILE, updater, {"position": asdict(position), "data_sha256": data_sha256})
+
+
+def save_course(folder: Path, updater: Updater, course: Course, began_with: str) -> None:
+    """The same in a self-training.
+
+    Args:
+        began_with: digest of the weights of the last epoch.
+    """
+    _save(folder / TAUGHT, updater, {"course": asdict(course), "began_with": began_with})
+
+
+def _save(path: Path, updater: Updater, document: dict[str, Any]) -> None:
     tensors = {f"network.{k}": v for k, v in updater.network.state_dict().items()}
     if updater.average is not None:
         tensors |= {f"average.{k}": v for k, v in updater.average.state_dict().items()}
@@ -56,14 +94,9 @@ def save_state(folder: Path, updater: Updater, position: Position, data_sha256: 
                 tensors[f"optimizer.{index}.{name}"] = value
     if updater.scaler.is_enabled():
         numbers = updater.scaler.state_dict()
-    document = {
-        "version": VERSION,
-        "position": asdict(position),
-        "scaler": numbers,
-        "data_sha256": data_sha256,
-    }
+    document = document | {"version": VERSION, "scaler": numbers}
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_tensors(folder / FILE, contiguous, {KEY: json.dumps(document)})
+    write_tensors(path, contiguous, {KEY: json.dumps(document)})
 
 
 def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
@@ -73,14 +106,37 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
         ArtifactError: damaged, of another version, of another network, or of other data.
     """
     check_data(folder, data_sha256)
-    path = folder / FILE
+    return _position(_load(folder / FILE, updater)["position"])
+
+
+def load_course(folder: Path, updater: Updater, updates: int, began_with: str) -> Course | None:
+    """Put the stored state of a self-training into the updater; where it stands.
+
+    Returns:
+        None, and nothing is put, if there is none of that length after those weights.
+
+    Raises:
+        ArtifactError: damaged, of another version, or of another network.
+    """
+    path = folder / TAUGHT
+    if not path.is_file():
+        return None
+    document = _document(path)
+    course = Course(**document["course"])
+    if course.updates != updates or document["began_with"] != began_with:
+        return None
+    _load(path, updater)
+    return course
+
+
+def _load(path: Path, updater: Updater) -> dict[str, Any]:
     document = _document(path)
     try:
         _restore(updater, load_file(path), document["scaler"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
-    return _position(document["position"])
+    return document
 
 
 def check_data(folder: Path, data_sha256: str) -> None:
@@ -105,9 +161,9 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             document = json.loads((file.metadata() or {})[KEY])
-        version, _ = document["version"], document["data_sha256"]
+        version, _ = document["version"], document["scaler"]
     except Exception as error:
-        raise ArtifactError(f"{path}: damaged or cut short ({error})") from error
+        raise ArtifactError(f"{path}: damaged or cut short ({error}){MENDS[path.name]}") from error
     if version != VERSION:
         raise ArtifactError(f"{path}: written by another version of wsol-deploy; train again")
     return document
