@@ -1,17 +1,20 @@
-"""What erasing costs, in time and memory, and how much of a step is waiting for images.
+"""What erasing and each ingredient cost, and how much of a step is waiting for images.
 
     python benchmarks/training.py erasing
+    python benchmarks/training.py ingredients synthetic DATA
     python benchmarks/training.py loading DATA --workers 0 2
 
 `erasing` trusts every mask, so that no sample stops early: the worst case for each u. The u take
 turns on the same batch, round by round, so that whatever else the machine does meets all of them;
 ratios are medians over the rounds. Peak memory is that of a process of its own for each u, less
-what it held before its first step (Linux). `loading` runs a recipe's real steps on real images.
+what it held before its first step (Linux). `ingredients` lets the rows of a plan's table take turns
+likewise, a whole update each on real images. `loading` runs a recipe's real steps on real images.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -24,9 +27,11 @@ import torch
 from wsol_deploy.datasets import open_dataset
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.reproduce.jobs import make_jobs
+from wsol_deploy.reproduce.plan import load_plan
 from wsol_deploy.train import step
 from wsol_deploy.train.loader import Images, TrainLoader
-from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
+from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe, Recipe
 from wsol_deploy.train.recipe_file import load_recipe
 from wsol_deploy.train.updates import Totals, Updater
 from wsol_deploy.train.world import World
@@ -114,6 +119,44 @@ def erasing(arguments: argparse.Namespace) -> None:
         )
 
 
+def ingredients(arguments: argparse.Namespace) -> None:
+    """Seconds an update by row of a plan's table."""
+    plan = load_plan(arguments.plan)
+    rows = arguments.row or plan.tables[arguments.table].rows
+    jobs = make_jobs(plan, rows, [0], Path(), budget="small", overrides=arguments.set)
+    works = {job.row: updates_of(job.recipe, arguments.data) for job in jobs}
+    for work in works.values():
+        work()
+    times = [{row: seconds(work) for row, work in works.items()} for _ in range(arguments.rounds)]
+    print(f"{torch.get_num_threads()} threads, {arguments.rounds} rounds")
+    print("| row | s an update | times the first |\n|---|---|---|")
+    for row in rows:
+        median = statistics.median(one[row] for one in times)
+        ratio = statistics.median(one[row] / one[rows[0]] for one in times)
+        print(f"| {plan.rows[row].title} | {median:.2f} | {ratio:.2f} |")
+
+
+def updates_of(recipe: Recipe, data: Path) -> Callable[[], None]:
+    """A function that does the next update of a training, its images decoded before."""
+    train = open_dataset(data, split=recipe.data.split).subset("train")
+    torch.manual_seed(0)
+    network = build(recipe.model, len(train.classes)).train()
+    if recipe.training.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if recipe.training.batch_norm == "frozen":
+        network.freeze_batch_norm()
+    updater = Updater(network, recipe, World())
+    images = Images(train.samples, recipe.data.size.policy)
+    loader = TrainLoader(images, recipe.data, recipe.optim.batch_size)
+    stream = enumerate(one for epoch in itertools.count() for one in loader.epoch(epoch))
+
+    def run() -> None:
+        number, (size, batches) = next(stream)
+        updater.update(number, size, batches, 1e-4, recipe.loss, Totals())
+
+    return run
+
+
 def loading(arguments: argparse.Namespace) -> None:
     """Share of a step spent waiting for images, in the first epoch and with a warm cache."""
     recipe = load_recipe(arguments.recipe, arguments.set)
@@ -168,6 +211,14 @@ def main() -> None:
     one.add_argument("--batch-norm", choices=["train", "frozen"], default="train")
     one.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     one.set_defaults(run=erasing)
+    three = commands.add_parser("ingredients")
+    three.add_argument("plan")
+    three.add_argument("data", type=Path)
+    three.add_argument("--table", default="ablation")
+    three.add_argument("--row", action="append", help="instead of the table's")
+    three.add_argument("--set", action="append", default=[])
+    three.add_argument("--rounds", type=int, default=5)
+    three.set_defaults(run=ingredients)
     two = commands.add_parser("loading")
     two.add_argument("data", type=Path)
     two.add_argument("--recipe", default="default")

@@ -86,7 +86,7 @@ class LookTab:
             )  # fmt: skip
             self._opacity = gr.Slider(
                 0, 1, render.OPACITY, step=0.05, label="Opacity", elem_id="look-opacity",
-                info="Of the veil over the background", buttons=["reset"],
+                info="Of the dark veil over the background", buttons=["reset"],
             )  # fmt: skip
             self._class = gr.Dropdown(
                 card.classes, value=card.classes[0], label="Class", elem_id="look-class",

@@ -23,7 +23,7 @@ EMPTY = (
 )
 NO_TRUST = "This model does not judge its own foreground, so nothing here says when to look again."
 CAPTIONS = {
-    views.OVERLAY: "The model's foreground as it is, a veil over the rest.",
+    views.OVERLAY: "The model's foreground as it is, the rest darkened.",
     views.SOFT: "R⁺: how sure the model is, pixel by pixel, that this is foreground.",
     views.FOREGROUND: "The picture times R⁺, the rest erased to grey: what the class has to be "
     "told from.",

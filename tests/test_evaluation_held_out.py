@@ -68,6 +68,16 @@ def test_another_split_than_in_training_is_a_warning(folder):
     assert "was trained on" in select(folder, card(trained, 7), subset="train").warning
 
 
+def test_a_renamed_copy_is_known_by_its_content(folder):
+    of_it = card(open_dataset(folder, seed=7), 7)
+    copy = folder.rename(folder.parent / "copy")
+    for subset in ("train", "all"):
+        assert "was trained on" in select(copy, of_it, subset=subset).warning
+    assert select(copy, of_it).warning == ""
+    next(copy.rglob("*.png")).unlink()
+    assert select(copy, of_it, subset="train").warning == "", "other data"
+
+
 def test_other_data_raises_no_warning(folder, tmp_path):
     trained = open_dataset(write_data(tmp_path))
     assert select(folder, card(trained), subset="all").warning == ""

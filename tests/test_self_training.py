@@ -317,8 +317,7 @@ def test_after_the_last_epoch_and_once(tmp_path, caplog):
 
     (run / BEST).unlink()  # a loaded file stays mapped
     shutil.copy(run / LAST, run / BEST)  # killed before its end
-    asked = iter([False, True])
-    assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
+    assert train(recipe, dataset, run, stop=lambda: True, quiet=True).interrupted
     assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
     train(recipe, dataset, run, quiet=True)
     assert not changed(load_file(run / BEST), taught)
@@ -332,44 +331,63 @@ def test_it_goes_on_from_its_last_round(tmp_path, monkeypatch, caplog):
         "model": {"pixel_head": 8},
     }
     dataset, recipe = tiny_dataset(tmp_path / "data"), tiny_recipe(**whole)
-    with caplog.at_level(logging.INFO, "wsol_deploy"):
-        train(recipe, dataset, tmp_path / "whole")
-    assert re.findall(r"self-training (\d+/\d+)  .*pixels 0\.\d+", caplog.text) == [
-        f"{done}/7" for done in range(1, 8)
-    ]
+    with caplog.at_level(logging.DEBUG, "wsol_deploy"):
+        train(recipe, dataset, tmp_path / "whole", quiet=True)
+    told = re.findall(r"self-training (\d+/\d+)  .*pixels 0\.\d+", caplog.text)
+    assert told == ["2/7", "4/7", "6/7", "7/7"]
     assert not (tmp_path / "whole" / TAUGHT).exists()
 
     run, seen = tmp_path / "cut", []
-    asked = iter([False] * (4 + 4) + [True])
-    assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
-    assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
-    before = (run / TAUGHT).read_bytes()
+    for more in (4 + 3, 2):  # stopped in the second round of self-training, then in the third
+        asked = iter([False] * (more - 1) + [True])
+        cut = train(recipe, dataset, run, stop=lambda asked=asked: next(asked), quiet=True)
+        assert cut.interrupted
+        assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
+    assert (cut.course.done, cut.course.updates) == (2, 7)
+    left = (run / TAUGHT).read_bytes()
     update = Updater.update
     monkeypatch.setattr(
         Updater, "update", lambda self, *given: seen.append(given[0]) or update(self, *given)
     )
     assert train(recipe, dataset, run, quiet=True).self_trained
-    assert seen == [4 + 4, 4 + 5, 4 + 6]
+    assert seen == list(range(4 + 2, 4 + 7))
     assert not changed(load_file(run / BEST), load_file(tmp_path / "whole" / BEST))
     assert not (run / TAUGHT).exists()
 
-    # of a training that went on since, its state is of no use
-    (run / TAUGHT).write_bytes(before)
-    longer = tiny_recipe(**(whole | {"optim": {"epochs": 4, "lr": 0.003}}))
-    seen.clear()
-    assert train(longer, dataset, run, quiet=True).self_trained
-    assert seen == list(range(4, 8 + 14))
-    assert not (run / TAUGHT).exists()
+    for share, epochs in ((2, 2), (0.875, 4)):  # another length; of other weights, as long
+        other = whole["training"] | {"self_training": share}
+        again = tiny_recipe(
+            **(whole | {"optim": {"epochs": epochs, "lr": 0.003}, "training": other})
+        )
+        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        (run / BEST).unlink()
+        shutil.copy(run / LAST, run / BEST)
+        (run / TAUGHT).write_bytes(left)
+        seen.clear()
+        assert train(again, dataset, run, quiet=True).self_trained
+        assert len(seen) == math.ceil(share * 2 * epochs) + 2 * (epochs - 2)
+        assert not (run / TAUGHT).exists()
 
 
-def test_a_damaged_state_of_it_is_one_line(tmp_path):
-    dataset, recipe, run = tiny_dataset(tmp_path / "data"), tiny_recipe(**RECIPE), tmp_path / "run"
-    asked = iter([False] * 4 + [True])
+def test_a_damaged_state_of_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(self_training, "SHORTEST", 1)
+    recipe = tiny_recipe(**(RECIPE | {"training": {"keep": "last", "self_training": 0.75}}))
+    dataset, run = tiny_dataset(tmp_path / "data"), tmp_path / "run"
+    asked = iter([False] * 5 + [True])
     assert train(recipe, dataset, run, stop=lambda: next(asked), quiet=True).interrupted
     path = run / TAUGHT
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ArtifactError, match=r"self-training\.safetensors: damaged .*delete it"):
         train(recipe, dataset, run, quiet=True)
+
+
+def test_an_epoch_cut_short_is_not_taught(tmp_path, caplog):
+    cut = tiny_recipe(**(RECIPE | {"training": RECIPE["training"] | {"max_steps": 3}}))
+    with caplog.at_level(logging.INFO, "wsol_deploy"):
+        done = train(cut, tiny_dataset(tmp_path / "data"), tmp_path / "run", quiet=True)
+    assert done.position.steps == 3
+    assert not done.self_trained
+    assert "left out, max_steps cut one short" in caplog.text
 
 
 def test_it_lasts_its_share_of_the_updates(tmp_path, monkeypatch):

@@ -159,7 +159,7 @@ def test_killed_and_resumed_equals_uninterrupted_to_the_bit(wsol, data, recipe, 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(wsol, data, recipe, tmp_path):
     folder = tmp_path / "run"
-    long = ["--recipe", recipe, "--epochs", 2000, "--batch-size", 1]
+    long = ["--recipe", recipe, "--epochs", 2000, "--batch-size", 1, "--max-steps", 99999]
     process = start("train", data, *long, "-o", folder)
     wait_for(folder / "state.safetensors", process)
     for again in ("--resume", "--overwrite"):
@@ -169,7 +169,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(wsol, data, recipe, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
-    assert f"go on with: wsol train {data} --resume -o {folder}" in err
+    assert "finishing what is in flight; Ctrl-C again stops at once" in err
+    assert f"go on with: wsol train {data} --resume -o {folder} --max-steps 99999" in err
     assert "Traceback" not in err
     assert read_card(folder / "last.safetensors").method == "minmax"
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 logger = logging.getLogger(__name__)
 NOT_LOSSES = ("error", "passes")
-LINES = 8  # in the log of a self-training
+CUT_FIRST = Column(ratio=1, no_wrap=True, overflow="ellipsis")
 
 
 class Display:
@@ -30,15 +31,19 @@ class Display:
         self._valid = ""
         console = Console(stderr=True)
         self._bar = None
+        self._done = self._wanted = 0
         if not quiet and console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
-                TextColumn("{task.fields[numbers]}", style="dim"),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[numbers]}", style="dim", table_column=CUT_FIRST),
                 console=console,
+                expand=True,
             )
             self._task = self._bar.add_task("training", total=epochs * updates, numbers="")
+
+        self._level = logging.DEBUG if quiet or self._bar is not None else logging.INFO
 
     def __enter__(self) -> Display:
         if self._bar is not None:
@@ -82,24 +87,27 @@ class Display:
                 self._task,
                 completed=epoch * self._updates + step,
                 description=f"epoch {epoch + 1}/{self._epochs}",
-                numbers=f"{_losses(means)}{self._valid} · {self.speed:.1f} images/s",
+                numbers=f"{self.speed:.1f} images/s{self._valid} · {_losses(means)}",
             )
 
     def self_training(self, done: int, updates: int) -> None:
         """A self-training of so many updates begins, or goes on."""
-        self._taught, self._wanted = done, updates
+        self._done, self._wanted = done, updates
         if self._bar is not None:
+            self._bar.remove_task(self._task)
             self._task = self._bar.add_task(
                 "self-training", completed=done, total=updates, numbers=""
             )
 
     def taught(self, means: dict[str, float]) -> None:
         """After each of its updates, with the means over its round so far."""
-        self._taught += 1
+        self._done += 1
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._taught, numbers=_losses(means))
-        elif self._taught % -(-self._wanted // LINES) == 0 or self._taught == self._wanted:
-            logger.info("self-training %d/%d  %s", self._taught, self._wanted, _losses(means))
+            self._bar.update(self._task, completed=self._done, numbers=_losses(means))
+
+    def round(self, means: dict[str, float]) -> None:
+        """After each of its rounds."""
+        logger.log(self._level, "self-training %d/%d  %s", self._done, self._wanted, _losses(means))
 
     def self_trained(self, error: float | None) -> None:
         """After it, with the validation's error."""
@@ -113,7 +121,7 @@ class Display:
         losses = {name: row[name] for name in row if name.startswith("train_")}
         means = {name.removeprefix("train_"): value for name, value in losses.items()}
         logger.log(
-            logging.DEBUG if self._bar is not None else logging.INFO,
+            self._level,
             "epoch %d/%d  %s%s · %.1f images/s%s",
             row["epoch"], self._epochs, _losses(means), self._valid, self.speed,
             " · best" if best else "",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from wsol_deploy.train.records import Records, weights_of_last_epoch
 from wsol_deploy.train.schedule import learning_rate, loss_weights
 from wsol_deploy.train.self_training import begin, self_train
 from wsol_deploy.train.state import FILE as STATE
-from wsol_deploy.train.state import Course, Position, load_course, load_state
+from wsol_deploy.train.state import Course, Position, load_course, load_state, stored_course
 from wsol_deploy.train.updates import NotFinite, Totals, Updater
 from wsol_deploy.train.validation import Score, validate
 from wsol_deploy.train.world import World
@@ -47,6 +48,7 @@ class Outcome:
         kept: the epoch, from 1, whose weights are the run's model.
         interrupted: it was asked to stop before its end.
         self_trained: that epoch's weights went on to learn from their own masks.
+        course: where a self-training stands that was stopped; None if none was.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Outcome:
     kept: int
     interrupted: bool
     self_trained: bool
+    course: Course | None
 
 
 def train(
@@ -76,7 +79,8 @@ def train(
         dataset: with its splits.
         folder: of the run.
         world: the processes that train together.
-        stop: asked after each update; True saves and returns.
+        stop: asked after each update; True saves and returns. A self-training is saved after each
+            round, and goes on from there.
         quiet: no progress.
 
     Raises:
@@ -93,7 +97,7 @@ def train(
         except ImageError as error:
             raise run.unreadable(error) from error
     self_trained = not interrupted and run.self_trained
-    return Outcome(folder, run.position, run.kept, interrupted, self_trained)
+    return Outcome(folder, run.position, run.kept, interrupted, self_trained, run.course)
 
 
 class _Run:
@@ -114,6 +118,7 @@ class _Run:
         self.images = Images(samples, policy, masks=masks, target=target)
         self.loader = self._load(self.images)
         self.position = Position()
+        self.course: Course | None = None
         if (folder / STATE).is_file():
             self.position = load_state(folder, self.updater, fingerprint.sha256)
         self.display = Display(quiet or not world.leads, recipe.optim.epochs, len(self.loader))
@@ -137,16 +142,17 @@ class _Run:
 
     def self_training(self, stop: Callable[[], bool]) -> bool:
         """Where the recipe asks for it and it is not done yet; True if asked to stop before."""
+        if self.records is not None and self._asked and not self._teaches:
+            logger.info("self-training follows whole epochs: left out, max_steps cut one short")
         wanted = self._teaches and self.records is not None and self.records.untaught
         if not any(self.world.sum([wanted])):
             return False
-        updates = math.ceil(self.recipe.training.self_training * self.position.steps)
-        began_with = weights_of_last_epoch(self.folder)
-        course = load_course(self.folder, self.updater, updates, began_with)
-        course = course or begin(self.updater, self.images, updates)
-        self.display.self_training(course.done, updates)
+        self.course = course = self._course()
+        self.display.self_training(course.done, course.updates)
 
-        def keep(course: Course) -> None:
+        def keep(course: Course, totals: Totals) -> None:
+            self.course = course
+            self.display.round(totals.over(self.world).means())
             if self.records is not None:
                 self.records.teaching(course)
             self.world.wait()
@@ -167,8 +173,21 @@ class _Run:
         score = self._validate(self.world)
         if self.records is not None:
             self.records.taught(self.updater.evaluated, score)
+        self.course = None
         self.display.self_trained(None if score is None else score.error)
         return False
+
+    def _course(self) -> Course:
+        """Where a stored self-training goes on, else a new one; the leader's files decide."""
+        updates = math.ceil(self.recipe.training.self_training * self.position.steps)
+        found = None
+        if self.records is not None:
+            found = stored_course(self.folder, updates, weights_of_last_epoch(self.folder))
+        if any(self.world.sum([found is not None])):
+            load_course(self.folder, self.updater)
+        else:
+            found = begin(self.updater, self.images, updates)
+        return Course(**json.loads(self.world.agree(json.dumps(found and asdict(found)))))
 
     @property
     def self_trained(self) -> bool:
@@ -177,6 +196,10 @@ class _Run:
 
     @property
     def _teaches(self) -> bool:
+        return self._asked and self.position.step == 0
+
+    @property
+    def _asked(self) -> bool:
         return self.recipe.training.self_training > 0 and self.recipe.model.pixel_head > 0
 
     def unreadable(self, error: ImageError) -> DataError:

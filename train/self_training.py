@@ -152,13 +152,13 @@ def self_train(
     load: Callable[[Images], TrainLoader],
     at: Position,
     course: Course,
-    keep: Callable[[Course], None] = lambda course: None,
+    keep: Callable[[Course, Totals], None] = lambda course, totals: None,
     advance: Callable[[Totals], bool] = lambda totals: False,
 ) -> bool:
     """Go to the end of a course; the pixel head learns from masks, which are drawn anew.
 
-    In rounds that begin in the last quarter of the updates, in the last at least, masks are drawn
-    as sharp as before the first.
+    In rounds that begin in the last quarter of the updates, in the last of several at least, masks
+    are drawn as sharp as before the first.
 
     Args:
         updater: whose network has a pixel head; changed in place.
@@ -166,7 +166,7 @@ def self_train(
         load: makes the training's loader of them.
         at: the end of the training; order and augmentation go on from there.
         course: which, and where it stands.
-        keep: called before each round, with what goes on from there.
+        keep: called after each round, with what goes on from there and the sums over the round.
         advance: called after each update, with the sums over its round so far; True stops.
 
     Returns:
@@ -185,18 +185,18 @@ def self_train(
     network.train()
     network.pixel_head.attached = True
     length = max(-(-updates // ROUNDS), SHORTEST)
-    for done in range(course.done, updates):
-        if done % length == 0:
-            keep(replace(course, done=done))
-            if done >= SHARP_FROM * updates or 0 < done >= updates - length:
-                sharpen(updater, images, course.ambiguity)
-            stream = _endless(load(taught_by(updater, images, course.share)), at.epoch + done)
-            totals = Totals()
-        size, batches = next(stream)
-        rate = learning_rate(optim, done)
-        updater.update(at.steps + done, size, batches, rate, loss, totals)
-        if advance(totals):
-            return True
+    for first in range(course.done, updates, length):
+        if first >= SHARP_FROM * updates or 0 < first >= updates - length:
+            sharpen(updater, images, course.ambiguity)
+        stream = _endless(load(taught_by(updater, images, course.share)), at.epoch + first)
+        end, totals = min(first + length, updates), Totals()
+        for done in range(first, end):
+            size, batches = next(stream)
+            rate = learning_rate(optim, done)
+            updater.update(at.steps + done, size, batches, rate, loss, totals)
+            if advance(totals) and done + 1 < updates:
+                return True
+        keep(replace(course, done=end), totals)
     network.pixel_head.attached = False
     return False
 

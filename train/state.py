@@ -59,7 +59,7 @@ class Course:
         balanced: foreground and background of a mask weigh the same.
         share: what masks are to cover in the mean, in (0, 1); None to leave them as they are.
         ambiguity: of the masks before it, see `soft_masks.ambiguity`.
-        done: updates before the current round.
+        done: updates so far, whole rounds.
     """
 
     updates: int
@@ -106,37 +106,42 @@ def load_state(folder: Path, updater: Updater, data_sha256: str) -> Position:
         ArtifactError: damaged, of another version, of another network, or of other data.
     """
     check_data(folder, data_sha256)
-    return _position(_load(folder / FILE, updater)["position"])
+    document = _document(folder / FILE, "position")
+    _load(folder / FILE, updater, document)
+    return _position(document["position"])
 
 
-def load_course(folder: Path, updater: Updater, updates: int, began_with: str) -> Course | None:
-    """Put the stored state of a self-training into the updater; where it stands.
+def stored_course(folder: Path, updates: int, began_with: str) -> Course | None:
+    """Where a stored self-training stands; None if there is none so long after those weights.
 
-    Returns:
-        None, and nothing is put, if there is none of that length after those weights.
+    Raises:
+        ArtifactError: damaged, or of another version.
+    """
+    path = folder / TAUGHT
+    if not path.is_file():
+        return None
+    document = _document(path, "course", "began_with")
+    course = Course(**document["course"])
+    fits = course.updates == updates and document["began_with"] == began_with
+    return course if fits else None
+
+
+def load_course(folder: Path, updater: Updater) -> None:
+    """Put the stored state of a self-training into the updater.
 
     Raises:
         ArtifactError: damaged, of another version, or of another network.
     """
     path = folder / TAUGHT
-    if not path.is_file():
-        return None
-    document = _document(path)
-    course = Course(**document["course"])
-    if course.updates != updates or document["began_with"] != began_with:
-        return None
-    _load(path, updater)
-    return course
+    _load(path, updater, _document(path))
 
 
-def _load(path: Path, updater: Updater) -> dict[str, Any]:
-    document = _document(path)
+def _load(path: Path, updater: Updater, document: dict[str, Any]) -> None:
     try:
         _restore(updater, load_file(path), document["scaler"])
     except (RuntimeError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: does not fit the run's recipe ({reason})") from error
-    return document
 
 
 def check_data(folder: Path, data_sha256: str) -> None:
@@ -154,14 +159,14 @@ def check_data(folder: Path, data_sha256: str) -> None:
 
 def data_sha256_of(folder: Path) -> str:
     """The fingerprint of the data that a run was started on. Raises ArtifactError."""
-    return _document(folder / FILE)["data_sha256"]
+    return _document(folder / FILE, "data_sha256")["data_sha256"]
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _document(path: Path, *keys: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             document = json.loads((file.metadata() or {})[KEY])
-        version, _ = document["version"], document["scaler"]
+        version, *_ = (document[key] for key in ("version", "scaler", *keys))
     except Exception as error:
         raise ArtifactError(f"{path}: damaged or cut short ({error}){MENDS[path.name]}") from error
     if version != VERSION:

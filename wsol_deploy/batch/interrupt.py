@@ -1,14 +1,17 @@
-"""Ctrl-C once finishes what is in flight; twice stops at once."""
+"""Ctrl-C once finishes what is in flight, and says so; twice stops at once."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FINISHING = b"\nfinishing what is in flight; Ctrl-C again stops at once\n"
 
 
 @contextmanager
@@ -24,6 +27,8 @@ def interruptible() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        with suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), FINISHING)
 
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsol_deploy.batch.folder import Folder
 from wsol_deploy.batch.journal import Journal
@@ -29,6 +29,14 @@ RESULTS = (
 )  # fmt: skip
 
 
+class Counts(NamedTuple):
+    """Of images: done, failed, and to be looked at; None for the last if none was judged."""
+
+    images: int
+    failed: int
+    to_review: int | None
+
+
 def remove_all(folder: Folder) -> None:
     """Remove what an earlier run gathered."""
     for name in RESULTS:
@@ -47,13 +55,13 @@ def write_all(
     card: ModelCard,
     run: dict[str, Any],
     complete: bool,
-) -> dict[str, int]:
+) -> Counts:
     """Gather the journal, sorted by name, so that the same images give the same files.
 
     Only timings.csv differs from run to run.
 
     Returns:
-        How many images are done, have failed, and should be looked at.
+        Of all images that are done, in this run and before.
     """
 
     def done() -> Iterator[dict[str, Any]]:
@@ -72,14 +80,11 @@ def write_all(
         _write_csv(folder, "failed.csv", ("image", "reason"), failed)
     else:
         folder.remove("failed.csv")
-    counts = {
-        "images": len(journal),
-        "failed": journal.failures,
-        "to_review": sum(bool(e.get("row", {}).get("review")) for e in done()),
-    }
+    reviews = [bool(entry["row"].get("review")) for entry in done() if "row" in entry]
+    counts = Counts(len(journal), journal.failures, sum(reviews) if reviews else None)
     document = {
         "run": run,
-        "counts": counts,
+        "counts": counts._asdict(),
         "complete": complete,
         "versions": _versions(),
         "card": card.model_dump(),

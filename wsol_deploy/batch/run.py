@@ -41,14 +41,14 @@ class Summary:
         images: done, in this run and before.
         new: done in this run and not before, or changed since.
         failed: images that failed in this run.
-        to_review: images done whose trust is low; 0 if no table was asked for.
+        to_review: images done whose trust is low; None if no table was asked for.
         interrupted: it was stopped before the end.
     """
 
     images: int
     new: int
     failed: int
-    to_review: int
+    to_review: int | None
     interrupted: bool
 
 
@@ -155,10 +155,10 @@ def run_on(
             job.go_through(sources)
         counts = job.conclude(complete=not stop.is_set())
     return Summary(
-        images=counts["images"],
+        images=counts.images,
         new=journal.new,
-        failed=counts["failed"],
-        to_review=counts["to_review"],
+        failed=counts.failed,
+        to_review=counts.to_review,
         interrupted=stop.is_set(),
     )
 
@@ -218,7 +218,7 @@ class _Job:
         while not self.stop.is_set() and time.monotonic() < end:
             time.sleep(TICK_SECONDS)
 
-    def conclude(self, complete: bool) -> dict[str, int]:
+    def conclude(self, complete: bool) -> report.Counts:
         """Write the tables and the manifest; see `report.write_all`."""
         return report.write_all(
             self.journal, self.writers, self.folder, self.engine.card, self.settings, complete

@@ -254,15 +254,22 @@ def _run(
             notice=notice,
         )
     logger.info(
-        "%s: %s, %d of them new, %d failed, %d to review, on %s",
+        "%s: %s, %d of them new, %d failed, %s, on %s",
         output,
         _images(summary.images),
         summary.new,
         summary.failed,
-        summary.to_review,
+        _to_review(summary, options),
         engine.device,
     )
     return summary
+
+
+def _to_review(summary: Summary, options: Options) -> str:
+    if summary.to_review is None:
+        return "not judged which to review (--save jsonl does)"
+    table = "results.csv" if "csv" in options.save else "results.jsonl"
+    return f"{summary.to_review} to review" + f" (why: {table})" * bool(summary.to_review)
 
 
 def _say_next(summary: Summary, model: str | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from wsol_deploy.train.recipe import Recipe
 
 INTERRUPTED = 130
+FEW, GOOD = 150, 400  # updates: too few for masks, and enough (docs/results.md)
 Flag = dict[str, Any]
 
 
@@ -71,7 +74,7 @@ def train(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train on images with a label each; masks are never used for training, but by unet.
+    """Train on images with a label each. Masks only measure; unet alone learns from them.
 
     Example: wsol train photos/ --epochs 20
     """
@@ -116,7 +119,7 @@ def train(
         _announce(folder, chosen, dataset, str(world.device), quiet or not world.leads)
         outcome = run_training(chosen, dataset, folder, world=world, stop=asked.is_set, quiet=quiet)
         if world.leads:
-            _finish(outcome, data, dataset, str(world.device), quiet)
+            _finish(outcome, data, dataset, str(world.device), chosen.training.max_steps, quiet)
     if outcome.interrupted or asked.is_set():
         raise typer.Exit(INTERRUPTED)
 
@@ -131,16 +134,35 @@ def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet
         f"{recipe.model.method} on {recipe.model.backbone}, {device}; run {folder}",
         file=sys.stderr,
     )
+    epoch = math.ceil(len(dataset.subset("train")) / recipe.optim.batch_size)
+    if recipe.optim.epochs * epoch < FEW:
+        print(
+            f"note: {recipe.optim.epochs * epoch} updates in all, masks take about {GOOD}: "
+            f"--epochs {math.ceil(GOOD / epoch)}",
+            file=sys.stderr,
+        )
 
 
-def _finish(outcome: Outcome, data: Path, dataset: Dataset, device: str, quiet: bool) -> None:
+def _self_training(outcome: Outcome) -> str:
+    course = outcome.course
+    return f"; self-training goes on from {course.done} of {course.updates}" if course else ""
+
+
+def _going_on(folder: Path, data: Path, max_steps: int) -> str:
+    limit = ["--max-steps", str(max_steps)] if max_steps else []
+    return shlex.join(["wsol", "train", str(data), "--resume", "-o", str(folder), *limit])
+
+
+def _finish(
+    outcome: Outcome, data: Path, dataset: Dataset, device: str, max_steps: int, quiet: bool
+) -> None:
     from wsol_deploy.runs import BEST
 
     folder, at = outcome.folder, outcome.position
     if outcome.interrupted:
         print(
-            f"stopped and saved after {at.epoch} epochs, {at.steps} updates; "
-            f"go on with: wsol train {data} --resume -o {folder}",
+            f"stopped and saved after {at.epoch} epoch{'s' * (at.epoch != 1)}, {at.steps} updates"
+            f"{_self_training(outcome)}; go on with: {_going_on(folder, data, max_steps)}",
             file=sys.stderr,
         )
         return

@@ -138,6 +138,6 @@ def _boxes(path: Path) -> dict[str, list[tuple[str, tuple[float, float, float, f
         except (KeyError, ValueError) as error:
             raise DataError(
                 f"{path}, line {line}: expected the columns image, label, {', '.join(CORNERS)}, "
-                "corners in pixels"
+                "named in line 1, corners in pixels"
             ) from error
     return dict(boxes)

@@ -80,7 +80,10 @@ def select(
             f"{path}: no images in the {subset} subset of the {split} split ({has}); "
             "choose another --subset or --split"
         )
-    return Selection(taken, subset, split, seed, _warning(card, dataset, subset))
+    known = dataset
+    if subset == ALL:
+        known = _as_trained(path, str(said.get("split", "auto")), seed, options)[1]
+    return Selection(taken, subset, split, seed, _warning(card, known, subset))
 
 
 def _data_recipe(card: ModelCard) -> dict[str, Any]:
@@ -99,10 +102,11 @@ def _as_trained(
 
 
 def _warning(card: ModelCard, dataset: Dataset, subset: str) -> str:
-    if dataset.name != card.data.name:
+    same = dataset.fingerprint().sha256 == card.data.sha256
+    if dataset.name != card.data.name and not same:
         return ""
     if subset in ("train", ALL):
         return "the model was trained on images of this subset"
-    if card.data.sha256 and dataset.fingerprint().sha256 != card.data.sha256:
+    if card.data.sha256 and not same:
         return "this is not the split or data of the training: some images may have been trained on"
     return ""

@@ -12,7 +12,7 @@ from wsol_deploy.errors import ImageError
 COLOURS = cv2.COLORMAP_VIRIDIS
 HEAT = cv2.COLORMAP_INFERNO
 STRENGTH = 0.45
-OPACITY, VEIL = 0.6, (250, 250, 250)
+OPACITY, VEIL = 0.5, (0, 0, 0)
 BOX = (230, 159, 0)
 PNG_LEVEL = 3
 
@@ -30,12 +30,12 @@ def probability_pixels(probability: np.ndarray) -> np.ndarray:
 def overlay(
     image: np.ndarray, mask: np.ndarray, opacity: float = OPACITY, boxes: list | None = None
 ) -> np.ndarray:
-    """The foreground as it is, a pale veil over the rest, and the mask's outline.
+    """The foreground as it is, the rest darkened, and the mask's outline.
 
     Args:
         image: uint8, H x W x 3, RGB.
         mask: bool, H x W.
-        opacity: of the veil, in [0, 1].
+        opacity: of the dark veil, in [0, 1].
         boxes: (x, y, width, height) each, or None.
     """
     veiled = cv2.addWeighted(image, 1 - opacity, np.full_like(image, VEIL), opacity, 0)
