@@ -353,6 +353,19 @@ def test_weights_that_do_not_fit(wsol, data, recipe, tmp_path):
     assert "tensors match this backbone" in one_line(err)
 
 
+def test_a_missing_file_of_weights_costs_no_run(wsol, data, recipe, tmp_path):
+    run = tmp_path / "run"
+    for there in (False, True):
+        if there:
+            assert wsol("train", data, "--recipe", recipe, "--epochs", 1, "-o", run)[0] == 0
+            before = (run / "best.safetensors").read_bytes()
+        code, _, err = wsol("train", data, "--weights", "no.pth", "--overwrite", "-o", run)
+        assert code == 1
+        assert "no.pth: no such file of weights" in one_line(err)
+        assert run.exists() == there
+    assert (run / "best.safetensors").read_bytes() == before
+
+
 def test_unwritable_output(wsol, data, recipe, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = wsol("train", data, "--recipe", recipe, "-o", tmp_path / "file" / "run")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from wsol_deploy.errors import DataError
+from wsol_deploy.model.backbones import read_weights
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
 
@@ -14,12 +16,15 @@ SHOWN = 10
 
 
 def check_network(config: ModelConfig, classes: int) -> None:
-    """Build the network without memory for its weights.
+    """Build the network without memory for its weights, and read a file of them.
 
     Raises:
+        ArtifactError: no such file of weights, or unreadable.
         UsageError: no such backbone, or not with this stride.
         MissingExtra: the method needs a package that is not installed.
     """
+    if config.weights not in ("imagenet", "none"):
+        read_weights(Path(config.weights))
     with torch.device("meta"):
         build(config, classes, pretrained=False)
 

@@ -227,7 +227,7 @@ def load_matching(net: nn.Module, path: Path) -> None:
     Raises:
         ArtifactError: unreadable, or fewer than half of the network's tensors match.
     """
-    source = _read_weights(path)
+    source = read_weights(path)
     target = net.state_dict()
     fits = {key: value for key, value in source.items() if _shape(target, key) == value.shape}
     missing = [key for key in target if key not in fits]
@@ -244,7 +244,8 @@ def load_matching(net: nn.Module, path: Path) -> None:
     )  # fmt: skip
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors or .pth file by their names. Raises ArtifactError."""
     from safetensors.torch import load_file
 
     if not path.is_file():
