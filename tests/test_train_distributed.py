@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ from safetensors.torch import load_file
 from training import tiny_recipe, write_images
 
 from wsol_deploy.datasets import open_dataset
+from wsol_deploy.train import self_training
 from wsol_deploy.train.finish import calibrate_checkpoint
 from wsol_deploy.train.loop import train
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import to_toml
+from wsol_deploy.train.state import TAUGHT
 from wsol_deploy.train.world import World
 
 WSOL = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
@@ -27,11 +30,14 @@ TORCHRUN = [
 ]  # fmt: skip
 
 
-def torchrun(data: Path, recipe: Recipe, folder: Path) -> str:
-    """Train in two processes; what they print."""
-    file = folder.with_suffix(".toml")
-    file.write_text(to_toml(recipe))
-    command = [*TORCHRUN, *WSOL, "train", data, "--recipe", file, "-o", folder, "--device", "cpu"]
+def torchrun(data: Path, recipe: Recipe | None, folder: Path) -> str:
+    """Train in two processes, or go on where there is no recipe; what they print."""
+    how: list[object] = ["--resume"]
+    if recipe is not None:
+        file = folder.with_suffix(".toml")
+        file.write_text(to_toml(recipe))
+        how = ["--recipe", file]
+    command = [*TORCHRUN, *WSOL, "train", data, *how, "-o", folder, "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -83,6 +89,40 @@ def test_two_processes_train_themselves_together(tmp_path):
     )
     changed = {key.partition(".")[0] for key in last if not torch.equal(taught[key], last[key])}
     assert changed == {"backbone", "localizer", "classifier", "pixel_head"}
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_self_training_as_one(tmp_path, monkeypatch):
+    data = write_images(tmp_path / "data")
+    one, two = tmp_path / "one", tmp_path / "two"
+    recipe = {
+        size: tiny_recipe(
+            model={"pixel_head": 8, "dropout": 0.0},
+            optim={"epochs": 1, "lr": 0.002, "batch_size": size},
+            training={"keep": "last", "self_training": 1.0},
+        )
+        for size in (1, 2)
+    }
+    asked = iter([False] * (4 + 1) + [True])
+    with monkeypatch.context() as patch:
+        patch.setattr(self_training, "SHORTEST", 1)
+        train(recipe[2], open_dataset(data), one, stop=lambda: next(asked), quiet=True)
+    assert (one / TAUGHT).is_file()
+    shutil.copytree(one, two)
+    for folder, size in ((one, 2), (two, 1)):
+        (folder / "recipe.toml").write_text(to_toml(recipe[size]))
+    train(recipe[2], open_dataset(data), one, quiet=True)
+    torchrun(data, None, two)
+    first, second, before = (
+        load_file(path)
+        for path in (one / "best.safetensors", two / "best.safetensors", two / "last.safetensors")
+    )
+
+    def apart(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+        return max(float((a[key].double() - b[key].double()).abs().max()) for key in a)
+
+    # masks have 8 bits: what is rounded otherwise is more than rounding
+    assert apart(first, second) < 0.02 * apart(second, before)
 
 
 def meet(rank: int, place: str) -> None:
