@@ -1,4 +1,4 @@
-"""The command line, for every test."""
+"""The command line, and something tiny to train on, for every test."""
 
 from __future__ import annotations
 
@@ -25,3 +25,23 @@ def wsol(monkeypatch, capsys):
         return int(caught.value.code or 0), out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder of a tiny data set to train on."""
+    from training import write_images
+
+    return write_images(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """A recipe file of seconds."""
+    from training import tiny_recipe
+
+    from wsol_deploy.train.recipe_file import to_toml
+
+    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
+    path.write_text(to_toml(tiny_recipe()))
+    return str(path)

@@ -257,6 +257,15 @@ def test_an_error_in_a_stage_is_not_swallowed(model, tmp_path, monkeypatch):
     assert not (tmp_path / "out/.partial").exists()
 
 
+@pytest.mark.parametrize(("save", "judged"), [(("mask",), False), (("mask", "jsonl"), True)])
+def test_what_was_not_judged_is_not_said_to_be_fine(model, tmp_path, save, judged):
+    fill(tmp_path / "in", 2)
+    summary = go(model, tmp_path / "in", tmp_path / "out", Options(save=save))
+    counts = json.loads((tmp_path / "out/manifest.json").read_text())["counts"]
+    assert counts["to_review"] == summary.to_review
+    assert (summary.to_review is not None) == judged
+
+
 def test_the_manifest_records_the_run(model, tmp_path):
     fill(tmp_path / "in", 3)
     (tmp_path / "in/bad.png").write_bytes(b"")

@@ -36,6 +36,13 @@ TINY = {
 }
 
 
+SELF_TRAINED = {
+    "optim": {"epochs": 2, "lr": 0.003},
+    "training": {"keep": "last", "self_training": 0.5},
+    "model": {"pixel_head": 8},
+}
+
+
 class TinyFeatures(nn.Module):
     """Two convolutions with batch norm; stride 8, 6 channels."""
 
@@ -122,3 +129,9 @@ def write_both(root: Path, count: int = 16, size: int = 64) -> Path:
     with (root / "both.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(lines)
     return root / "both.csv"
+
+
+def changed(one: dict[str, Tensor], other: dict[str, Tensor]) -> set[str]:
+    """The parts of a network whose tensors differ."""
+    assert one.keys() == other.keys()
+    return {name.partition(".")[0] for name in one if not torch.equal(one[name], other[name])}
