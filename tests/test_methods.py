@@ -19,6 +19,7 @@ from wsol_deploy.model.build import build
 from wsol_deploy.model.cam import CamNetwork
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.constant import AREAS, ConstantNetwork
+from wsol_deploy.model.features import Features
 from wsol_deploy.model.heads import AttentionHead, Localization
 from wsol_deploy.model.pooling import AveragePooling, LSEPooling, MaxPooling, WildcatPooling
 from wsol_deploy.train.augment import augment
@@ -64,7 +65,8 @@ def test_attention_by_hand():
         for name, parameter in head.named_parameters():
             parameter.copy_(torch.tensor(weights[name]).view_as(parameter))
     h = np.array([[1.0, 2.0], [0.0, 1.0], [-1.0, 0.5]])  # three locations, two features
-    found = head(torch.tensor(h.T, dtype=torch.float32).view(1, 2, 1, 3))
+    instances = torch.tensor(h.T, dtype=torch.float32).view(1, 2, 1, 3)
+    found = head(Features(instances, [], []))
     e = np.exp(2 * np.tanh(h @ [1.0, -1.0] + 0.5))
     a = e / e.sum()  # class 0 attends; class 1 has weight 0, so it takes the mean
     z = (a[:, None] * h).sum(axis=0)
@@ -131,7 +133,7 @@ def test_the_classification_step_is_cross_entropy_on_whole_images():
     report = classification_step(network, x, labels, torch.Tensor.backward)
     ours = {name: p.grad.clone() for name, p in network.named_parameters()}
     network.zero_grad()
-    maps = network.classifier.maps(network.features(x))
+    maps = network.classifier.maps(network.features(x).joined())
     logits = maps.mean(dim=(2, 3))
     loss = -logits.log_softmax(1)[range(4), labels].mean()
     loss.backward()

@@ -16,6 +16,7 @@ from wsol_deploy.card import SizePolicy  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.train import self_training  # noqa: E402
+from wsol_deploy.train.evidence import mix_tiles, mixed_losses  # noqa: E402
 from wsol_deploy.train.loader import Images, TrainLoader, many_hot  # noqa: E402
 from wsol_deploy.train.losses import taught_cross_entropy  # noqa: E402
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe  # noqa: E402
@@ -84,6 +85,40 @@ def test_images_are_taught_by_the_network_as_it_was(tmp_path, task):
     assert next(batches).masks.shape == (4, count, 48, 48)
 
 
+def test_a_mask_goes_where_its_tile_goes():
+    net, x = network().train(), torch.cat([image(number) for number in range(4)])
+    net.freeze_batch_norm()
+    taught, labels = x[:, :1].sigmoid(), torch.tensor([0, 1, 0, 1])
+    weights = LossRecipe(pixels=2.0, local=3.0, tiles=3, balance="never")
+    torch.manual_seed(5)
+    losses = mixed_losses(net, x, labels, weights, taught)
+    torch.manual_seed(5)
+    assert losses["local"] == mixed_losses(net, x, labels, weights)["local"]
+    torch.manual_seed(5)
+    mixed, source = mix_tiles(x, 3)
+    rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    masks = taught[source[:, 0], 0, rows, columns][:, None]
+    drawn = torch.nn.functional.avg_pool2d(masks, 4)
+    logits = net.pixels(net.localize(mixed))
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, drawn)
+    assert losses["mixed"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_taught_step_adds_up_its_losses():
+    net, x = network().train(), torch.cat([image(number) for number in range(4)])
+    net.freeze_batch_norm()
+    weights = LossRecipe(pixels=2.0, local=3.0, tiles=3)
+    added = []
+    report = training_step(
+        net, x, torch.tensor([0, 1, 0, 1]), weights, ErasingRecipe(u=0), added.append,
+        taught=x[:, :1].sigmoid(),
+    )  # fmt: skip
+    of = {name: value.item() for name, value in report.losses.items()}
+    expected = of["localizer"] + of["foreground"] + of["background"] + 3 * of["local"]
+    expected += 2 * (of["pixels"] + of["mixed"])
+    assert sum(added).item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("balance", ["always", "never"])
 @pytest.mark.parametrize("attached", [False, True])
 def test_a_taught_step_by_hand(attached, balance):
@@ -106,10 +141,10 @@ def test_a_taught_step_by_hand(attached, balance):
         expected = (found_share + ((1 - drawn) * outside).sum() / (1 - drawn).sum()) / 2
     assert report.losses["pixels"] == pytest.approx(expected.item(), rel=1e-5)
     deep, shallow = (next(net.backbone.features.stages[at].parameters()) for at in (2, 0))
-    head = net.pixel_head.hidden.weight.grad.clone()
+    head = net.pixel_head.hidden[0].weight.grad.clone()
     net.zero_grad()
     expected.mul(2).backward()
-    assert torch.allclose(net.pixel_head.hidden.weight.grad, head, rtol=1e-4, atol=1e-7)
+    assert torch.allclose(net.pixel_head.hidden[0].weight.grad, head, rtol=1e-4, atol=1e-7)
     assert deep.grad is None or not deep.grad.any()
     assert (shallow.grad is not None) == attached
 

@@ -61,17 +61,35 @@ def local_cross_entropy(class_maps: Tensor, source: Tensor, labels: Tensor) -> T
     return -(share * F.log_softmax(class_maps.float(), dim=1)).sum(dim=1).mean(dim=(1, 2))
 
 
-def local_loss(network: MinMaxNetwork, x: Tensor, labels: Tensor, tiles: int) -> Tensor:
-    """The mean local cross-entropy of a freshly mixed batch.
+def mixed_losses(
+    network: MinMaxNetwork,
+    x: Tensor,
+    labels: Tensor,
+    weights: LossRecipe,
+    taught: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """The losses of a freshly mixed batch, means over it.
 
     Args:
         network: in training mode.
         x: normalised images, n x 3 x h x w.
         labels: n, or n x c as in `losses.cross_entropy`.
-        tiles: along each side.
+        weights: its `tiles`, and those of `pixel_loss`.
+        taught: soft masks of the images, n x m x h x w in [0, 1]; the pixel head learns them where
+            their tiles are now (CutMix in self-training, French et al. 2020).
+
+    Returns:
+        `local`, and with masks `mixed`, the pixel head's.
     """
-    mixed, source = mix_tiles(x, tiles)
-    return local_cross_entropy(network.class_maps(mixed), source, labels).mean()
+    mixed, source = mix_tiles(x, weights.tiles)
+    if taught is None:
+        return {"local": local_cross_entropy(network.class_maps(mixed), source, labels).mean()}
+    found = network.localize(mixed)
+    masks = taught.take_along_dim(source.expand_as(taught), dim=0)
+    return {
+        "local": local_cross_entropy(found.class_maps, source, labels).mean(),
+        "mixed": pixel_loss(network, found, (x.shape[2], x.shape[3]), weights, masks),
+    }
 
 
 def pixel_loss(

@@ -1,13 +1,14 @@
 """Self-training: after its last epoch the network goes on with its own masks as a teacher.
 
 Until then the backbone never learns from masks. Now all of the network learns, for a few updates,
-to draw on varied crops what it drew of the whole images (a noisy student, Xie et al. 2020), while
-the losses on labels go on. The masks are the mean over each image and its mirror images, they are
-drawn anew on the way. Where images hold several objects, foreground and background of each mask
-weigh the same: else pale objects would pale further. Elsewhere masks go on to cover as much as the
-first did in the mean: else they would spread. What soft masks teach is softer from draw to draw;
-towards the end masks are sharpened to what they were. A network learns what its teacher's masks
-have in common before it learns their errors by heart (Liu et al. 2020), so the updates are few.
+to draw on varied crops what it drew of the whole images (a noisy student, Xie et al. 2020), and on
+the images mixed from tiles for local evidence (CutMix, French et al. 2020); the losses on labels go
+on. The masks are the mean over each image and its mirror images, they are drawn anew on the way.
+Where images hold several objects, foreground and background of each mask weigh the same: else pale
+objects would pale further. Elsewhere masks go on to cover as much as the first did in the mean:
+else they would spread. What soft masks teach is softer from draw to draw; towards the end masks are
+sharpened to what they were. A network learns what its teacher's masks have in common before it
+learns their errors by heart (Liu et al. 2020), so the updates are few.
 """
 
 from __future__ import annotations

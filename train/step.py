@@ -13,7 +13,7 @@ from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import losses
 from wsol_deploy.train.erasing import accumulate, near, trust
-from wsol_deploy.train.evidence import local_loss, pixel_loss
+from wsol_deploy.train.evidence import mixed_losses, pixel_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
 
 
@@ -120,8 +120,10 @@ def training_step(
     if attached:
         backward(torch.stack(pending).sum())
     if weights.local:
-        terms["local"] = local_loss(network, x, labels, weights.tiles)
-        backward(weights.local * terms["local"])
+        mixed = mixed_losses(network, x, labels, weights, taught)
+        terms |= mixed
+        drawn = weights.pixels * mixed["mixed"] if "mixed" in mixed else 0
+        backward(weights.local * mixed["local"] + drawn)
     report = {name: value.detach() for name, value in terms.items()}
     return StepReport(report, passes, n, correct.sum())
 

@@ -8,17 +8,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.features import Features
 
 
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also the features it reads (N x k x h'' x w''), detached.
+    With a pixel head also the maps it reads, see `PixelHead.read`.
     """
 
     class_maps: Tensor
     logits: Tensor
-    fine: Tensor | None = None
+    fine: tuple[Tensor, ...] | None = None
 
 
 class MapHead(nn.Module):
@@ -46,11 +47,13 @@ class MapHead(nn.Module):
         self.maps = nn.Conv2d(config.hidden or channels, classes * modalities, kernel_size=1)
         self.pooling = pooling
 
-    def forward(self, features: Tensor) -> Localization:
+    def forward(self, features: Features) -> Localization:
         """Signed maps and their scores."""
-        if self.project is not None:
-            features = self.project(features)
-        maps = self.maps(features).unflatten(1, (self.classes, -1)).mean(dim=2)
+        if self.project is None:
+            maps = features.convolved(self.maps)
+        else:
+            maps = self.maps(projected(features, self.project))
+        maps = maps.unflatten(1, (self.classes, -1)).mean(dim=2)
         if self.contrast:
             maps = maps - maps.mean(dim=1, keepdim=True)
         return Localization(maps, self.pooling(maps))
@@ -80,17 +83,23 @@ class AttentionHead(nn.Module):
         )
         self.evidence = nn.Conv2d(channels, classes, kernel_size=1)
 
-    def forward(self, features: Tensor) -> Localization:
+    def forward(self, features: Features) -> Localization:
         """Attention over its mean (1 where it is as everywhere), and the scores."""
-        if self.project is not None:
-            features = self.project(features)
-        attention = self.attention(features)
+        instances = features.joined() if self.project is None else projected(features, self.project)
+        attention = self.attention(instances)
         share = F.softmax(attention.flatten(2), dim=2)
-        logits = (share * self.evidence(features).flatten(2)).sum(dim=2)
+        logits = (share * self.evidence(instances).flatten(2)).sum(dim=2)
         maps = share / share.mean(dim=2, keepdim=True)
         return Localization(maps.reshape(attention.shape), logits)
 
 
-def projection(channels: int, hidden: int) -> nn.Module | None:
+def projection(channels: int, hidden: int) -> nn.Sequential | None:
     """A 1 x 1 convolution with ReLU before the maps, or None for `hidden` = 0."""
     return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU()) if hidden else None
+
+
+def projected(features: Features, projection: nn.Sequential) -> Tensor:
+    """The projection of the maps side by side, N x hidden x h x w."""
+    convolution, activation = projection
+    assert isinstance(convolution, nn.Conv2d)
+    return activation(features.convolved(convolution))

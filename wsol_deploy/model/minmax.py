@@ -49,7 +49,7 @@ class MinMaxNetwork(MapNetwork):
         """M's forward: class maps and scores of the image."""
         size = (x.shape[2], x.shape[3])
         maps = self.backbone(self.bordered(x))
-        found = self.localizer(self.within_border(self.joined(maps), size, self.stride))
+        found = self.localizer(self.read(maps, size))
         if self.pixel_head is None:
             return found
         return found._replace(fine=self.pixel_head.read(maps, size, self.border))
@@ -79,7 +79,7 @@ class MinMaxNetwork(MapNetwork):
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
-        return self.pixel_head.inner(found.fine) if self.border else self.pixel_head(found.fine)
+        return self.pixel_head(found.fine, self.border)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wsol_deploy.errors import UsageError
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.features import Features
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import decidability, ranges, rescale, union
 from wsol_deploy.model.pooling import posterior
@@ -84,25 +85,32 @@ class MapNetwork(Network, ABC):
         """Pixels from one cell of the maps to the next."""
         return self.backbone.strides[-min(self.config.depths, len(self.backbone.strides))]
 
-    def features(self, x: Tensor) -> Tensor:
-        """The backbone's deepest maps, side by side at the finest one's size."""
-        return self.joined(self.backbone(x))
+    def features(self, x: Tensor) -> Features:
+        """The backbone's deepest maps of an image without a border."""
+        return self.read(self.backbone(x))
 
-    def joined(self, maps: Sequence[Tensor]) -> Tensor:
-        """The deepest of the backbone's maps, side by side at the finest one's size."""
+    def bordered_features(self, x: Tensor) -> Features:
+        """The same of the image with its reflected border, cut back to it."""
+        return self.read(self.backbone(self.bordered(x)), (x.shape[2], x.shape[3]))
+
+    def read(self, maps: Sequence[Tensor], size: tuple[int, int] | None = None) -> Features:
+        """The deepest of the backbone's maps.
+
+        Args:
+            maps: all of them, shallow first.
+            size: (H, W) of the image without its border, if the maps have one.
+        """
         first, *deeper = maps[-self.config.depths :]
-        size = (first.shape[2], first.shape[3])
-        strides = self.backbone.strides[-len(deeper) :]
-        wider = [
-            self._lay(maps, size, stride / self.stride)
-            for maps, stride in zip(deeper, strides, strict=False)
-        ]
-        return torch.cat([first, *wider], dim=1)
+        cells = (first.shape[2], first.shape[3])
+        strides = self.backbone.strides[-self.config.depths :][1:]
 
-    def bordered_features(self, x: Tensor) -> Tensor:
-        """`features` of the image with its reflected border, cut back to it."""
-        size = (x.shape[2], x.shape[3])
-        return self.within_border(self.features(self.bordered(x)), size, self.stride)
+        def cut(maps: Tensor) -> Tensor:
+            return maps if size is None else self.within_border(maps, size, self.stride)
+
+        def laid(stride: int) -> Callable[[Tensor], Tensor]:
+            return lambda maps: cut(self._lay(maps, cells, stride / self.stride))
+
+        return Features(cut(first), deeper, [laid(stride) for stride in strides])
 
     @property
     def border(self) -> int:
