@@ -180,6 +180,18 @@ def test_a_checkpoint_of_another_version_is_refused_with_the_field(tmp_path):
         checkpoint.load(path)
 
 
+def test_a_checkpoint_with_other_layers_is_of_another_version(tmp_path):
+    from wsol_deploy.card import ModelCard
+    from wsol_deploy.errors import ArtifactError
+
+    path = tmp_path / "best.safetensors"
+    made = ModelConfig(**OURS | {"hidden": 8}).model_dump()
+    card = ModelCard(name="x", method="minmax", classes=["a", "b"], model=made)
+    checkpoint.save(path, build(ModelConfig(**OURS | {"hidden": 4}), 2), card)
+    with pytest.raises(ArtifactError, match="another version .* other layers"):
+        checkpoint.load(path)
+
+
 def test_layers_that_another_timm_leaves_behind_the_deepest_map_are_passed_over(tmp_path):
     from wsol_deploy.card import ModelCard
 

@@ -84,15 +84,16 @@ def load(path: Path | str) -> tuple[nn.Module, ModelCard]:
         raise ArtifactError(
             f"{path}: damaged or cut short; copy it again ({_first_line(error)})"
         ) from error
+    if card.weights_sha256 and digest(weights) != card.weights_sha256:
+        raise ArtifactError(f"{path}: its weights are not those its card was written for")
     ours = network.state_dict()
     try:
         network.load_state_dict({name: weights[name] for name in weights if _read(name, ours)})
     except RuntimeError as error:
         raise ArtifactError(
-            f"{path}: its weights do not fit its card ({_first_line(error)})"
+            f"{path}: written by another version of wsol-deploy (its network has other layers); "
+            "train it again or use the version it names in wsol info"
         ) from error
-    if card.weights_sha256 and digest(weights) != card.weights_sha256:
-        raise ArtifactError(f"{path}: its weights are not those its card was written for")
     return network.eval(), card
 
 
