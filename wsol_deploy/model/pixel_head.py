@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from wsol_deploy.model.resampling import upsample, within
 
 STRIDES = (4, 8)
-REACH = 1  # cells a logit depends on, a side
+REACHES = (1, 0)  # cells of each that a logit depends on, a side
 MOMENTUM = 0.1
 EPSILON = 1e-5
 
@@ -34,8 +34,8 @@ class StandardConv2d(nn.Conv2d):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, channels: int, result: int, bias: bool) -> None:
-        super().__init__(channels, result, 2 * REACH + 1, padding=REACH, bias=bias)
+    def __init__(self, channels: int, result: int, reach: int, bias: bool) -> None:
+        super().__init__(channels, result, 2 * reach + 1, padding=reach, bias=bias)
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("variance", torch.ones(1, channels, 1, 1))
 
@@ -57,7 +57,7 @@ class StandardConv2d(nn.Conv2d):
         return super().forward(self.standard(x))
 
     def inner(self, x: Tensor) -> Tensor:
-        """The same without padding: of all cells but the outermost `REACH`.
+        """The same without padding: of all cells but the outermost it would need it for.
 
         At inference mean and variance are folded into the convolution, which zero padding would
         not allow, for its zeros stand for the mean: one pass over the features less.
@@ -92,7 +92,8 @@ class PixelHead(nn.Module):
         self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
         self.strides = tuple(strides[at] for at in self.used)
         layers = [
-            StandardConv2d(channels[at], hidden, bias=not no) for no, at in enumerate(self.used)
+            StandardConv2d(channels[at], hidden, reach, bias=not no)
+            for no, (at, reach) in enumerate(zip(self.used, REACHES, strict=False))
         ]
         self.hidden = nn.ModuleList(layers)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
@@ -114,7 +115,7 @@ class PixelHead(nn.Module):
         """
         finest, *coarser = (maps[at] if self.attached else maps[at].detach() for at in self.used)
         if border:
-            finest = within(finest, size, self.stride, border, margin=REACH)
+            finest = within(finest, size, self.stride, border, margin=REACHES[0])
         return finest, *coarser
 
     def forward(self, fine: Sequence[Tensor], border: int = 0) -> Tensor:
@@ -132,7 +133,7 @@ class PixelHead(nn.Module):
         hidden, *coarser = found
         cells = (hidden.shape[2], hidden.shape[3])
         for maps, stride in zip(coarser, self.strides[1:], strict=True):
-            start = (border - REACH * stride) // self.stride if border else 0
+            start = border // self.stride
             hidden = hidden + upsample(maps, cells, stride / self.stride, start)
         return self.logit(hidden.relu())
 
