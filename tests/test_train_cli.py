@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from wsol_deploy.model import checkpoint
 
 PROCESS = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_what_no_validation_image_means_is_said_before_the_training(wsol, data, recipe, tmp_path):
+    shutil.copytree(data / "train", tmp_path / "shapes" / "train")
+    code, _, err = wsol(
+        "train", tmp_path / "shapes", "--recipe", recipe, "--epochs", 1, "-o", tmp_path / "run",
+        "--set", "data.valid_fraction=0",
+    )  # fmt: skip
+    assert code == 0, err
+    note = err.index("note: no validation images, so neither the threshold nor what to review")
+    assert note < err.index("epoch 1/1")
+    assert err.count("note:") == 2
 
 
 def test_a_run_and_what_is_in_it(wsol, data, recipe, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -134,12 +135,23 @@ def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet
         f"{recipe.model.method} on {recipe.model.backbone}, {device}; run {folder}",
         file=sys.stderr,
     )
+    for note in _notes(recipe, dataset):
+        print(f"note: {note}", file=sys.stderr)
+
+
+def _notes(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
+    """What should be known before the training and not after it."""
     epoch = math.ceil(len(dataset.subset("train")) / recipe.optim.batch_size)
     if recipe.optim.epochs * epoch < FEW:
-        print(
-            f"note: {recipe.optim.epochs * epoch} updates in all, masks take about {GOOD}: "
-            f"--epochs {math.ceil(GOOD / epoch)}",
-            file=sys.stderr,
+        yield (
+            f"{recipe.optim.epochs * epoch} updates in all, masks take about {GOOD}: "
+            f"--epochs {math.ceil(GOOD / epoch)}"
+        )
+    if not dataset.subset("valid"):
+        yield (
+            "no validation images, so neither the threshold nor what to review is fitted, and "
+            "nothing tells whether masks get better: leave data.valid_fraction above 0, or name "
+            "some in the data set's own split"
         )
 
 
