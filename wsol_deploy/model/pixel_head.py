@@ -72,7 +72,8 @@ class StandardConv2d(nn.Conv2d):
 class PixelHead(nn.Module):
     """Logit of foreground at the finest stride of the backbone.
 
-    Each map is convolved at its own stride, and what comes of it is laid on the finest cells.
+    The finest map is convolved 3 x 3, the coarser one 1 x 1, each at its own stride, and what comes
+    of it is laid on the finest cells: a 3 x 3 there would see as much as class maps do.
 
     Args:
         channels: of the backbone's maps, shallow first.
@@ -133,8 +134,8 @@ class PixelHead(nn.Module):
         hidden, *coarser = found
         cells = (hidden.shape[2], hidden.shape[3])
         for maps, stride in zip(coarser, self.strides[1:], strict=True):
-            start = border // self.stride
-            hidden = hidden + upsample(maps, cells, stride / self.stride, start)
+            ratio, start = stride / self.stride, border // self.stride
+            hidden = hidden + upsample(maps, cells, ratio, start)
         return self.logit(hidden.relu())
 
     @torch.no_grad()
