@@ -95,7 +95,10 @@ def sigma() -> None:
 
 
 def regularised(prior: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """The pixel head's loss plus a prior on its logits, given how alike the image's places are."""
+    """The pixel head's loss plus a prior on its logits, given how alike the image's places are.
+
+    Not on mixed images: take `training.self_training=0`.
+    """
     take_step, head_loss = step.training_step, step.pixel_loss
 
     def training_step(network: MinMaxNetwork, x: Tensor, *given: object) -> step.StepReport:

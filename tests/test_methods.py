@@ -19,7 +19,7 @@ from wsol_deploy.model.build import build
 from wsol_deploy.model.cam import CamNetwork
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.constant import AREAS, ConstantNetwork
-from wsol_deploy.model.features import Features
+from wsol_deploy.model.features import Depth, Features
 from wsol_deploy.model.heads import AttentionHead, Localization
 from wsol_deploy.model.pooling import AveragePooling, LSEPooling, MaxPooling, WildcatPooling
 from wsol_deploy.train.augment import augment
@@ -66,7 +66,7 @@ def test_attention_by_hand():
             parameter.copy_(torch.tensor(weights[name]).view_as(parameter))
     h = np.array([[1.0, 2.0], [0.0, 1.0], [-1.0, 0.5]])  # three locations, two features
     instances = torch.tensor(h.T, dtype=torch.float32).view(1, 2, 1, 3)
-    found = head(Features(instances, [], []))
+    found = head(Features([Depth(instances, 2, lambda maps: maps)]))
     e = np.exp(2 * np.tanh(h @ [1.0, -1.0] + 0.5))
     a = e / e.sum()  # class 0 attends; class 1 has weight 0, so it takes the mean
     z = (a[:, None] * h).sum(axis=0)

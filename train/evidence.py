@@ -108,7 +108,7 @@ def pixel_loss(
 
     Args:
         network: with a pixel head.
-        found: of the clean pass, detached.
+        found: of the pass that the head reads; without `taught` class maps and logits detached.
         size: (h, w) of the images.
         weights: its `extremes`, `margin`, `bootstrap` and `balance`, where `auto` is `never`.
         taught: soft masks to learn from instead, everywhere, n x m x h x w in [0, 1].

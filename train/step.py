@@ -61,7 +61,7 @@ def training_step(
         proceed: asked with the samples still running whether to erase once more; processes that
             share batch statistics must answer alike.
         taught: masks for the pixel head to learn from instead of the class maps, n x m x h x w in
-            [0, 1].
+            [0, 1]; with local evidence also on its mixed images, as the loss `mixed`.
     """
     n, size = len(x), (x.shape[2], x.shape[3])
     attached = erasing.mask_gradient == "attached"

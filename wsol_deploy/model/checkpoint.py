@@ -91,8 +91,9 @@ def load(path: Path | str) -> tuple[nn.Module, ModelCard]:
         network.load_state_dict({name: weights[name] for name in weights if _read(name, ours)})
     except RuntimeError as error:
         raise ArtifactError(
-            f"{path}: written by another version of wsol-deploy (its network has other layers); "
-            "train it again or use the version it names in wsol info"
+            f"{path}: its network has other layers than its card says here "
+            f"({_one_line(error)}); if another version of wsol-deploy wrote it, train it again or "
+            "use the version it names in wsol info"
         ) from error
     return network.eval(), card
 
@@ -104,3 +105,8 @@ def _read(name: str, ours: Collection[str]) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:120]
+
+
+def _one_line(error: Exception) -> str:
+    """The beginning of what torch says of layers that do not fit."""
+    return " ".join(str(error).split())[:200]

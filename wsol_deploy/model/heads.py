@@ -43,7 +43,7 @@ class MapHead(nn.Module):
     ) -> None:
         super().__init__()
         self.classes, self.contrast = classes, config.contrast
-        self.project = projection(channels, config.hidden)
+        self.project = Projection(channels, config.hidden) if config.hidden else None
         self.maps = nn.Conv2d(config.hidden or channels, classes * modalities, kernel_size=1)
         self.pooling = pooling
 
@@ -52,7 +52,7 @@ class MapHead(nn.Module):
         if self.project is None:
             maps = features.convolved(self.maps)
         else:
-            maps = self.maps(projected(features, self.project))
+            maps = self.maps(self.project(features))
         maps = maps.unflatten(1, (self.classes, -1)).mean(dim=2)
         if self.contrast:
             maps = maps - maps.mean(dim=1, keepdim=True)
@@ -74,7 +74,7 @@ class AttentionHead(nn.Module):
 
     def __init__(self, channels: int, classes: int, config: ModelConfig) -> None:
         super().__init__()
-        self.project = projection(channels, config.hidden)
+        self.project = Projection(channels, config.hidden) if config.hidden else None
         channels = config.hidden or channels
         self.attention = nn.Sequential(
             nn.Conv2d(channels, config.attention, kernel_size=1),
@@ -85,7 +85,7 @@ class AttentionHead(nn.Module):
 
     def forward(self, features: Features) -> Localization:
         """Attention over its mean (1 where it is as everywhere), and the scores."""
-        instances = features.joined() if self.project is None else projected(features, self.project)
+        instances = features.joined() if self.project is None else self.project(features)
         attention = self.attention(instances)
         share = F.softmax(attention.flatten(2), dim=2)
         logits = (share * self.evidence(instances).flatten(2)).sum(dim=2)
@@ -93,13 +93,13 @@ class AttentionHead(nn.Module):
         return Localization(maps.reshape(attention.shape), logits)
 
 
-def projection(channels: int, hidden: int) -> nn.Sequential | None:
-    """A 1 x 1 convolution with ReLU before the maps, or None for `hidden` = 0."""
-    return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU()) if hidden else None
+class Projection(nn.Sequential):
+    """A 1 x 1 convolution with ReLU before the maps."""
 
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__(nn.Conv2d(channels, hidden, 1), nn.ReLU())
 
-def projected(features: Features, projection: nn.Sequential) -> Tensor:
-    """The projection of the maps side by side, N x hidden x h x w."""
-    convolution, activation = projection
-    assert isinstance(convolution, nn.Conv2d)
-    return activation(features.convolved(convolution))
+    def forward(self, features: Features) -> Tensor:
+        """N x hidden x h x w of the maps side by side."""
+        convolution, activation = self
+        return activation(features.convolved(convolution))

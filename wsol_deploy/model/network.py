@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wsol_deploy.errors import UsageError
 from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
-from wsol_deploy.model.features import Features
+from wsol_deploy.model.features import Depth, Features
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import decidability, ranges, rescale, union
 from wsol_deploy.model.pooling import posterior
@@ -100,9 +100,10 @@ class MapNetwork(Network, ABC):
             maps: all of them, shallow first.
             size: (H, W) of the image without its border, if the maps have one.
         """
-        first, *deeper = maps[-self.config.depths :]
+        number = min(self.config.depths, len(maps))
+        first, *deeper = maps[-number:]
+        channels, strides = self.backbone.channels[-number:], self.backbone.strides[-number:]
         cells = (first.shape[2], first.shape[3])
-        strides = self.backbone.strides[-self.config.depths :][1:]
 
         def cut(maps: Tensor) -> Tensor:
             return maps if size is None else self.within_border(maps, size, self.stride)
@@ -110,7 +111,11 @@ class MapNetwork(Network, ABC):
         def laid(stride: int) -> Callable[[Tensor], Tensor]:
             return lambda maps: cut(self._lay(maps, cells, stride / self.stride))
 
-        return Features(cut(first), deeper, [laid(stride) for stride in strides])
+        depths = [
+            Depth(maps, width, laid(stride))
+            for maps, width, stride in zip(deeper, channels[1:], strides[1:], strict=True)
+        ]
+        return Features([Depth(cut(first), channels[0], lambda maps: maps), *depths])
 
     @property
     def border(self) -> int:

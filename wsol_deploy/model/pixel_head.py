@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from wsol_deploy.model.resampling import upsample, within
 
 STRIDES = (4, 8)
-REACHES = (1, 0)  # cells of each that a logit depends on, a side
+REACHES = (1, 0)  # of the kernels, cells a side
 MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-class StandardConv2d(nn.Conv2d):
+class StandardisedConv2d(nn.Conv2d):
     """A convolution of features that are standardised before.
 
     Unlike the library's batch normalisation, running mean and variance do not follow whatever it
@@ -93,10 +93,10 @@ class PixelHead(nn.Module):
         self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
         self.strides = tuple(strides[at] for at in self.used)
         layers = [
-            StandardConv2d(channels[at], hidden, reach, bias=not no)
+            StandardisedConv2d(channels[at], hidden, reach, bias=not no)
             for no, (at, reach) in enumerate(zip(self.used, REACHES, strict=False))
         ]
-        self.hidden = nn.ModuleList(layers)
+        self.hidden: Any = nn.ModuleList(layers)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
     @property
@@ -113,6 +113,7 @@ class PixelHead(nn.Module):
             maps: shallow first, of images with a border.
             size: (H, W) of the images without it.
             border: pixels a side; of the finest map's cells those that `forward` needs are read.
+                The coarser one keeps its border, which counts in its mean and variance.
         """
         finest, *coarser = (maps[at] if self.attached else maps[at].detach() for at in self.used)
         if border:
@@ -126,10 +127,9 @@ class PixelHead(nn.Module):
             fine: as read with that border.
             border: pixels a side.
         """
-        layers: list[Any] = list(self.hidden)
         found = [
             layer.inner(maps) if border else layer(maps)
-            for layer, maps in zip(layers, fine, strict=True)
+            for layer, maps in zip(self.hidden, fine, strict=True)
         ]
         hidden, *coarser = found
         cells = (hidden.shape[2], hidden.shape[3])
@@ -146,6 +146,5 @@ class PixelHead(nn.Module):
 
     def follow(self, fine: Sequence[Tensor]) -> None:
         """Let means and variances of the features follow those of training images."""
-        layers: list[Any] = list(self.hidden)
-        for layer, maps in zip(layers, fine, strict=True):
+        for layer, maps in zip(self.hidden, fine, strict=True):
             layer.follow(maps)
