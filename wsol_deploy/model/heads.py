@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -101,5 +101,5 @@ class Projection(nn.Sequential):
 
     def forward(self, features: Features) -> Tensor:
         """N x hidden x h x w of the maps side by side."""
-        convolution, activation = self
-        return activation(features.convolved(convolution))
+        convolution: Any = self[0]
+        return self[1](features.convolved(convolution))
