@@ -134,7 +134,7 @@ def learn(
     network: MinMaxNetwork, lessons: list[Lesson], steps: int, extremes: float, smoothness: float
 ) -> None:
     """Start the pixel head anew and teach it, an image a step."""
-    for part in (*network.pixel_head.hidden, network.pixel_head.logit):
+    for part in (network.pixel_head.hidden, network.pixel_head.logit):
         part.reset_parameters()
     optimizer = torch.optim.AdamW(network.pixel_head.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)

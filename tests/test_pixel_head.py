@@ -161,20 +161,16 @@ def test_the_deepest_maps_are_never_read():
 
     assert PixelHead((64, 128, 256), (4, 8, 16), 8).strides == (4, 8)
     dilated = PixelHead((64, 128, 256, 512), (4, 8, 8, 8), 8)
-    assert dilated.strides == (4, 8) and [layer.in_channels for layer in dilated.hidden] == [
-        64,
-        128,
-    ]
-    assert [layer.in_channels for layer in PixelHead((24, 320), (4, 8), 8).hidden] == [24]
+    assert dilated.strides == (4, 8) and dilated.hidden.in_channels == 64 + 128
+    assert PixelHead((24, 320), (4, 8), 8).hidden.in_channels == 24
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 83)])
 def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
     net = network(reflect=16).eval()
     with torch.inference_mode():
-        for layer in net.pixel_head.hidden:
-            layer.mean.normal_()
-            layer.variance.uniform_(0.5, 2)
+        net.pixel_head.mean.normal_()
+        net.pixel_head.variance.uniform_(0.5, 2)
         x = torch.randn(1, 3, *size)
         bordered = net.bordered(x)
         fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
@@ -189,9 +185,8 @@ def test_training_sees_the_reflected_border_that_inference_sees():
     x = torch.randn(2, 3, 61, 83)
     with torch.no_grad():
         found = net.train().localize(x)
-        for layer, maps in zip(net.pixel_head.hidden, found.fine, strict=True):
-            variance, mean = torch.var_mean(maps, dim=(0, 2, 3), keepdim=True, correction=0)
-            layer.mean.copy_(mean), layer.variance.copy_(variance)
+        variance, mean = torch.var_mean(found.fine, dim=(0, 2, 3), keepdim=True, correction=0)
+        net.pixel_head.mean.copy_(mean), net.pixel_head.variance.copy_(variance)
         learned = net.pixels(found)
         net.eval()
         assert torch.equal(net.localize(x).class_maps, found.class_maps)

@@ -141,10 +141,10 @@ def test_a_taught_step_by_hand(attached, balance):
         expected = (found_share + ((1 - drawn) * outside).sum() / (1 - drawn).sum()) / 2
     assert report.losses["pixels"] == pytest.approx(expected.item(), rel=1e-5)
     deep, shallow = (next(net.backbone.features.stages[at].parameters()) for at in (2, 0))
-    head = net.pixel_head.hidden[0].weight.grad.clone()
+    head = net.pixel_head.hidden.weight.grad.clone()
     net.zero_grad()
     expected.mul(2).backward()
-    assert torch.allclose(net.pixel_head.hidden[0].weight.grad, head, rtol=1e-4, atol=1e-7)
+    assert torch.allclose(net.pixel_head.hidden.weight.grad, head, rtol=1e-4, atol=1e-7)
     assert deep.grad is None or not deep.grad.any()
     assert (shallow.grad is not None) == attached
 

@@ -23,7 +23,7 @@ from wsol_deploy.train.validation import Score
 FILE = "state.safetensors"
 TAUGHT = "self-training.safetensors"
 KEY = "state"
-VERSION = 2
+VERSION = 1
 MENDS = {FILE: "", TAUGHT: "; delete it, and self-training begins anew"}
 
 

@@ -14,12 +14,12 @@ from wsol_deploy.model.features import Features
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also the maps it reads, see `PixelHead.read`.
+    With a pixel head also the features it reads (N x k x h'' x w''), detached.
     """
 
     class_maps: Tensor
     logits: Tensor
-    fine: tuple[Tensor, ...] | None = None
+    fine: Tensor | None = None
 
 
 class MapHead(nn.Module):

@@ -79,7 +79,7 @@ class MinMaxNetwork(MapNetwork):
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
-        return self.pixel_head(found.fine, self.border)
+        return self.pixel_head.inner(found.fine) if self.border else self.pixel_head(found.fine)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:

@@ -10,7 +10,6 @@ from class maps' guesses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,61 +18,13 @@ from torch.nn import functional as F
 from wsol_deploy.model.resampling import upsample, within
 
 STRIDES = (4, 8)
-REACHES = (1, 0)  # of the kernels, cells a side
+REACH = 1  # cells a logit depends on, a side
 MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-class StandardisedConv2d(nn.Conv2d):
-    """A convolution of features that are standardised before.
-
-    Unlike the library's batch normalisation, running mean and variance do not follow whatever it
-    sees.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, channels: int, result: int, reach: int, bias: bool) -> None:
-        super().__init__(channels, result, 2 * reach + 1, padding=reach, bias=bias)
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("variance", torch.ones(1, channels, 1, 1))
-
-    @torch.no_grad()
-    def follow(self, x: Tensor) -> None:
-        """Let mean and variance follow those of training images."""
-        variance, mean = torch.var_mean(x.float(), dim=(0, 2, 3), keepdim=True)
-        self.mean.lerp_(mean, MOMENTUM)
-        self.variance.lerp_(variance, MOMENTUM)
-
-    def standard(self, x: Tensor) -> Tensor:
-        """The features by the mean and variance of the batch in training, else the running ones."""
-        if self.training:
-            return F.batch_norm(x, None, None, training=True)
-        return (x - self.mean) * (self.variance + EPSILON).rsqrt()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """N x result x h x w, padded with the mean."""
-        return super().forward(self.standard(x))
-
-    def inner(self, x: Tensor) -> Tensor:
-        """The same without padding: of all cells but the outermost it would need it for.
-
-        At inference mean and variance are folded into the convolution, which zero padding would
-        not allow, for its zeros stand for the mean: one pass over the features less.
-        """
-        if self.training:
-            return F.conv2d(self.standard(x), self.weight, self.bias)
-        weight = self.weight * (self.variance + EPSILON).rsqrt()
-        bias = -(weight * self.mean).sum(dim=(1, 2, 3))
-        return F.conv2d(x, weight, bias if self.bias is None else bias + self.bias)
-
-
 class PixelHead(nn.Module):
     """Logit of foreground at the finest stride of the backbone.
-
-    The finest map is convolved 3 x 3, the coarser one 1 x 1, each at its own stride, and what comes
-    of it is laid on the finest cells: a 3 x 3 there would see as much as class maps do.
 
     Args:
         channels: of the backbone's maps, shallow first.
@@ -83,6 +34,8 @@ class PixelHead(nn.Module):
         masks: m, how many it draws.
     """
 
+    mean: Tensor
+    variance: Tensor
     attached = False  # whether the backbone learns from its loss
 
     def __init__(
@@ -92,11 +45,10 @@ class PixelHead(nn.Module):
         shallow = list(strides[:-1])
         self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
         self.strides = tuple(strides[at] for at in self.used)
-        layers = [
-            StandardisedConv2d(channels[at], hidden, reach, bias=not no)
-            for no, (at, reach) in enumerate(zip(self.used, REACHES, strict=False))
-        ]
-        self.hidden: Any = nn.ModuleList(layers)
+        width = sum(channels[at] for at in self.used)
+        self.register_buffer("mean", torch.zeros(1, width, 1, 1))
+        self.register_buffer("variance", torch.ones(1, width, 1, 1))
+        self.hidden = nn.Conv2d(width, hidden, kernel_size=2 * REACH + 1, padding=REACH)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
 
     @property
@@ -104,39 +56,40 @@ class PixelHead(nn.Module):
         """Pixels from one cell of the logits to the next."""
         return self.strides[0]
 
-    def read(
-        self, maps: Sequence[Tensor], size: tuple[int, int], border: int
-    ) -> tuple[Tensor, ...]:
-        """The backbone's maps it reads, each N x k x h x w, detached unless `attached`.
+    def read(self, maps: Sequence[Tensor], size: tuple[int, int], border: int) -> Tensor:
+        """The features it reads of the backbone's maps, N x k x h x w, detached unless `attached`.
 
         Args:
             maps: shallow first, of images with a border.
             size: (H, W) of the images without it.
-            border: pixels a side; of the finest map's cells those that `forward` needs are read.
-                The coarser one keeps its border, which counts in its mean and variance.
+            border: pixels a side; of its cells those that `inner` needs are read.
         """
         finest, *coarser = (maps[at] if self.attached else maps[at].detach() for at in self.used)
+        start = 0
         if border:
-            finest = within(finest, size, self.stride, border, margin=REACHES[0])
-        return finest, *coarser
+            start = border // self.stride - REACH
+            finest = within(finest, size, self.stride, border, margin=REACH)
+        cells = (finest.shape[2], finest.shape[3])
+        pairs = zip(coarser, self.strides[1:], strict=True)
+        wider = [upsample(m, cells, s / self.stride, start) for m, s in pairs]
+        return torch.cat([finest, *wider], dim=1)
 
-    def forward(self, fine: Sequence[Tensor], border: int = 0) -> Tensor:
-        """Logits, N x m x h x w at `stride`, of the cells of the image without its border.
+    def forward(self, fine: Tensor) -> Tensor:
+        """Logits, N x m x h x w at `stride`, of features read without a border."""
+        return self.logit(self.hidden(self._standard(fine)).relu())
 
-        Args:
-            fine: as read with that border.
-            border: pixels a side.
+    def inner(self, fine: Tensor) -> Tensor:
+        """Logits of all cells but the outermost `REACH`, of features read with a border.
+
+        At inference mean and variance are folded into the convolution, which zero padding would
+        not allow, for its zeros stand for the mean: one pass over the features less.
         """
-        found = [
-            layer.inner(maps) if border else layer(maps)
-            for layer, maps in zip(self.hidden, fine, strict=True)
-        ]
-        hidden, *coarser = found
-        cells = (hidden.shape[2], hidden.shape[3])
-        for maps, stride in zip(coarser, self.strides[1:], strict=True):
-            ratio, start = stride / self.stride, border // self.stride
-            hidden = hidden + upsample(maps, cells, ratio, start)
-        return self.logit(hidden.relu())
+        if self.training:
+            return self(fine)[:, :, REACH:-REACH, REACH:-REACH]
+        assert self.hidden.bias is not None
+        weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
+        bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
+        return self.logit(F.conv2d(fine, weight, bias).relu())
 
     @torch.no_grad()
     def sharpen(self, factor: float) -> None:
@@ -144,7 +97,15 @@ class PixelHead(nn.Module):
         for parameter in self.logit.parameters():
             parameter.mul_(factor)
 
-    def follow(self, fine: Sequence[Tensor]) -> None:
-        """Let means and variances of the features follow those of training images."""
-        for layer, maps in zip(self.hidden, fine, strict=True):
-            layer.follow(maps)
+    @torch.no_grad()
+    def follow(self, fine: Tensor) -> None:
+        """Let mean and variance of the features follow those of training images."""
+        variance, mean = torch.var_mean(fine.float(), dim=(0, 2, 3), keepdim=True)
+        self.mean.lerp_(mean, MOMENTUM)
+        self.variance.lerp_(variance, MOMENTUM)
+
+    def _standard(self, fine: Tensor) -> Tensor:
+        """Batch normalisation; unlike the library's it does not follow whatever it sees."""
+        if self.training:
+            return F.batch_norm(fine, None, None, training=True)
+        return (fine - self.mean) * (self.variance + EPSILON).rsqrt()
