@@ -76,13 +76,14 @@ def mixed_losses(
         labels: n, or n x c as in `losses.cross_entropy`.
         weights: its `tiles`, and those of `pixel_loss`.
         taught: soft masks of the images, n x m x h x w in [0, 1]; the pixel head learns them where
-            their tiles are now (CutMix in self-training, French et al. 2020).
+            their tiles are now (CutMix in self-training, French et al. 2020), if `balance` is
+            `always`: tiles of single large objects say little of what they are.
 
     Returns:
         `local`, and with masks `mixed`, the pixel head's.
     """
     mixed, source = mix_tiles(x, weights.tiles)
-    if taught is None:
+    if taught is None or weights.balance != "always":
         return {"local": local_cross_entropy(network.class_maps(mixed), source, labels).mean()}
     found = network.localize(mixed)
     masks = taught.take_along_dim(source.expand_as(taught), dim=0)

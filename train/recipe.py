@@ -27,7 +27,7 @@ class LossRecipe(Part):
         size_barrier: of the log-barrier on both regions' sizes; needs the mask attached.
         barrier_t: its sharpness.
         local: of the local cross-entropy on images mixed from tiles (train/evidence.py). Where it
-            is not 0, self-training teaches the pixel head those images too.
+            is not 0, self-training with balanced masks teaches the pixel head those images too.
         tiles: along each side of a mixed image.
         pixels: of the pixel head's cross-entropy with the class maps at their extremes.
         extremes: the share of an image's places at either end that it learns from.
