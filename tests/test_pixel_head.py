@@ -165,6 +165,16 @@ def test_the_deepest_maps_are_never_read():
     assert PixelHead((24, 320), (4, 8), 8).hidden.in_channels == 24
 
 
+@pytest.mark.parametrize("name", ["vgg11", "densenet121", "resnet18"])
+@pytest.mark.parametrize("size", [(64, 64), (61, 83)])
+def test_maps_that_do_not_reach_over_the_image_are_laid_all_the_same(name, size):
+    net = network(backbone=name, depths=2, pixel_head=4).eval()
+    with torch.inference_mode():
+        found = net.infer(torch.randn(1, 3, *size))
+    assert found["mask"].shape == (1, 1, *size)
+    assert net.backbone.covers == (name == "resnet18")
+
+
 @pytest.mark.parametrize("size", [(64, 64), (61, 83)])
 def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
     net = network(reflect=16).eval()

@@ -21,6 +21,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 STRIDES = (4, 8, 16, 32)
 PROBE = 224  # a multiple of every stride there is, 14 and 32
+ODD = 97  # of none, one more than a multiple of most
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 TRANSFORMERS = ("timm.models.vision_transformer", "timm.models.deit", "timm.models.eva")
 MOBILENET_STAGES = ((0, 4), (4, 7), (7, 14), (14, 19))
@@ -38,6 +39,7 @@ class Backbone(nn.Module):
     Attributes:
         channels: channels of each returned feature map, shallow first.
         strides: its stride to the input.
+        covers: whether the cells reach over an image of any size; VGG's pooling drops what is left.
         mean, std: of the input's normalisation, a value a channel, for pixels in [0, 1].
     """
 
@@ -47,8 +49,12 @@ class Backbone(nn.Module):
         self.mean, self.std = tuple(mean), tuple(std)
         with torch.no_grad():
             maps = features.eval()(torch.zeros(1, 3, PROBE, PROBE))
+            odd = features(torch.zeros(1, 3, ODD, ODD))
         self.channels = tuple(x.shape[1] for x in maps)
         self.strides = tuple(round(PROBE / x.shape[2]) for x in maps)
+        self.covers = all(
+            x.shape[2] == -(-ODD // stride) for x, stride in zip(odd, self.strides, strict=True)
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Feature maps, shallow first.

@@ -42,7 +42,7 @@ class MinMaxNetwork(MapNetwork):
         if config.pixel_head:
             masks = classes if self.multi_label else 1
             self.pixel_head = PixelHead(
-                backbone.channels, backbone.strides, config.pixel_head, masks
+                backbone.channels, backbone.strides, config.pixel_head, masks, backbone.covers
             )
 
     def localize(self, x: Tensor) -> Localization:
@@ -74,7 +74,8 @@ class MinMaxNetwork(MapNetwork):
         assert self.pixel_head is not None
         if self.config.smooth > 1:
             logits = smoothed(logits, self.config.smooth)
-        return self.if_shown(upsample(logits, size, self.pixel_head.stride).sigmoid(), found)
+        stride, covers = self.pixel_head.stride, self.backbone.covers
+        return self.if_shown(upsample(logits, size, stride, covered=covers).sigmoid(), found)
 
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""

@@ -187,4 +187,4 @@ class MapNetwork(Network, ABC):
     def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         if self.config.alignment == "corners":
             return bilinear(maps, size)
-        return upsample(maps, size, stride)
+        return upsample(maps, size, stride, covered=self.backbone.covers)

@@ -32,6 +32,7 @@ class PixelHead(nn.Module):
             never is: it sees too much.
         hidden: channels between the two convolutions.
         masks: m, how many it draws.
+        covers: whether the maps' cells reach over an image of any size.
     """
 
     mean: Tensor
@@ -39,9 +40,15 @@ class PixelHead(nn.Module):
     attached = False  # whether the backbone learns from its loss
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], hidden: int, masks: int = 1
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        hidden: int,
+        masks: int = 1,
+        covers: bool = False,
     ) -> None:
         super().__init__()
+        self.covers = covers
         shallow = list(strides[:-1])
         self.used = [shallow.index(stride) for stride in STRIDES if stride in shallow] or [0]
         self.strides = tuple(strides[at] for at in self.used)
@@ -71,7 +78,7 @@ class PixelHead(nn.Module):
             finest = within(finest, size, self.stride, border, margin=REACH)
         cells = (finest.shape[2], finest.shape[3])
         pairs = zip(coarser, self.strides[1:], strict=True)
-        wider = [upsample(m, cells, s / self.stride, start) for m, s in pairs]
+        wider = [upsample(m, cells, s / self.stride, start, self.covers) for m, s in pairs]
         return torch.cat([finest, *wider], dim=1)
 
     def forward(self, fine: Tensor) -> Tensor:

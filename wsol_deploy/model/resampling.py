@@ -29,27 +29,29 @@ def bilinear(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
-def upsample(x: Tensor, size: tuple[int, int], stride: float, start: int = 0) -> Tensor:
+def upsample(
+    x: Tensor, size: tuple[int, int], stride: float, start: int = 0, covered: bool = False
+) -> Tensor:
     """Bilinear upsampling that keeps maps on their image.
 
     Each cell lies on the middle of the pixels it stands for; aligning corners instead moves cells
     by up to half a stride. Beyond the first and the last middle their values hold. With a gradient
     two matrix products, which are deterministic backwards too; without one the library's, which is
-    faster, where the stride is whole.
+    faster, where the stride is whole and the cells cover the image.
 
     Args:
         x: N x C x h x w.
         size: (H, W) wanted.
         stride: pixels of the result from one cell to the next.
         start: the first pixel wanted, of rows and of columns; the first cell begins at pixel 0.
+        covered: whether the cells are known to reach to the last pixel wanted.
 
     Returns:
         N x C x H x W.
     """
     whole = float(stride).is_integer()
-    if whole and not (torch.is_grad_enabled() and x.requires_grad):
-        factor = float(stride)
-        wide = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    if covered and whole and not (torch.is_grad_enabled() and x.requires_grad):
+        wide = F.interpolate(x, scale_factor=float(stride), mode="bilinear", align_corners=False)
         return wide.narrow(2, start, size[0]).narrow(3, start, size[1])
     rows, columns = (
         _tent(cells, pixels, stride, start, x)
