@@ -288,7 +288,6 @@ def test_in_the_last_quarter_masks_are_as_sharp_as_at_the_start(
     net = network()
     with torch.no_grad():
         net.pixel_head.logit.weight.mul_(3)
-        net.pixel_head.logit.bias.sub_(net.pixels(net.localize(image(0))).mean())
     updater, images, load = ready(tmp_path, net, training=SELF_TRAINED["training"] | {"ema": 0.9})
     before, factors = ambiguity(sample_of(updater, images).masks), []
 
