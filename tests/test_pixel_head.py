@@ -185,7 +185,7 @@ def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
         bordered = net.bordered(x)
         fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
         cells = [-(-side // 4) for side in size]
-        expected = net.pixel_head(fine)[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+        expected = net.pixel_head(fine, net.backbone(x)[-1])[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
         assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
 
 
@@ -228,3 +228,35 @@ def test_masks_are_smoothed_alike_in_training_and_at_inference():
 def test_an_even_number_of_cells_is_refused():
     with pytest.raises(UsageError, match=r"model.smooth: give an odd number \(got 4\)"):
         load_recipe("quickstart", ["model.smooth=4"])
+
+
+def test_context_says_nothing_until_self_training():
+    net, plain = network(context=True), network()
+    plain.load_state_dict(net.state_dict(), strict=False)
+    x = torch.randn(1, 3, 64, 64)
+    net.eval(), plain.eval()
+    assert torch.equal(net.pixels(net.localize(x)), plain.pixels(plain.localize(x)))
+    net.train()
+    net.pixels(net.localize(x)).sum().backward()
+    assert all(parameter.grad is None for parameter in net.pixel_head.context.parameters())
+
+
+def test_context_learns_in_self_training_and_so_does_the_backbone_from_it():
+    net = network(context=True).train()
+    net.freeze_batch_norm()
+    net.pixel_head.attached = True
+    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
+    found = net.localize(torch.randn(1, 3, 61, 83))
+    torch.nn.init.zeros_(net.pixel_head.logit.weight)  # the context alone speaks
+    net.pixels(found).sum().backward()
+    assert net.pixel_head.context.hidden.weight.grad.any()
+    assert any(p.grad is not None and p.grad.any() for p in net.backbone.parameters())
+
+
+def test_sharpening_multiplies_what_the_context_says_too():
+    net = network(context=True).eval()
+    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
+    found = net.localize(torch.randn(1, 3, 64, 64))
+    before = net.pixels(found)
+    net.pixel_head.sharpen(3.0)
+    assert torch.allclose(net.pixels(found), 3 * before, atol=1e-4)

@@ -14,6 +14,7 @@ from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
 from wsol_deploy.model.pixel_head import PixelHead
 from wsol_deploy.model.pooling import wildcat
+from wsol_deploy.model.probe import logits_of, probe, usual_share
 from wsol_deploy.model.resampling import bilinear, scaled, smoothed, upsample
 
 
@@ -24,6 +25,8 @@ class MinMaxNetwork(MapNetwork):
     masks, one of what decides the class, or of a multi-label network one of each class, whose
     union is R+.
     """
+
+    usual: Tensor
 
     outputs: tuple[str, ...] = (
         "mask", "probs", "localizer_probs", "background_probs", "class_maps",
@@ -41,9 +44,18 @@ class MinMaxNetwork(MapNetwork):
         self.pixel_head: PixelHead | None = None
         if config.pixel_head:
             masks = classes if self.multi_label else 1
+            self.depths_read = [i for i, s in enumerate(backbone.strides) if s <= self.stride]
+            deepest = self.depths_read[-1]
             self.pixel_head = PixelHead(
-                backbone.channels, backbone.strides, config.pixel_head, masks, backbone.covers
+                backbone.channels,
+                backbone.strides,
+                config.pixel_head,
+                masks,
+                backbone.covers,
+                (backbone.channels[deepest], self.stride) if config.context else None,
             )
+            if config.probe:
+                self.register_buffer("usual", torch.full((masks, 1, 1), 0.5))
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
@@ -52,7 +64,13 @@ class MinMaxNetwork(MapNetwork):
         found = self.localizer(self.read(maps, size))
         if self.pixel_head is None:
             return found
-        return found._replace(fine=self.pixel_head.read(maps, size, self.border))
+        fine = self.pixel_head.read(maps, size, self.border)
+        depths = [
+            self.within_border(maps[at], size, self.backbone.strides[at]) for at in self.depths_read
+        ]
+        if not self.pixel_head.attached:
+            depths = [maps.detach() for maps in depths]
+        return found._replace(fine=fine, depths=tuple(depths))
 
     def class_maps(self, x: Tensor) -> Tensor:
         """A alone: N x c x h' x w'."""
@@ -72,15 +90,25 @@ class MinMaxNetwork(MapNetwork):
     def drawn(self, logits: Tensor, found: Localization, size: tuple[int, int]) -> Tensor:
         """The masks of the pixel head's logits, which are smoothed: N x m x H x W."""
         assert self.pixel_head is not None
-        if self.config.smooth > 1:
-            logits = smoothed(logits, self.config.smooth)
+        logits = smoothed(logits, self.config.smooth)
         stride, covers = self.pixel_head.stride, self.backbone.covers
         return self.if_shown(upsample(logits, size, stride, covered=covers).sigmoid(), found)
+
+    def probed(self, found: Localization, size: tuple[int, int]) -> Tensor:
+        """The masks as at inference: drawn in part by the probe of each image."""
+        if self.pixel_head is None or not self.config.probe:
+            return self.masks(found, size)
+        masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
+        strides = [self.backbone.strides[at] for at in self.depths_read]
+        seen = probe(masks, found.depths, strides, self.backbone.covers)
+        masks = usual_share(masks.lerp(seen, self.config.probe), self.usual)
+        return self.drawn(logits_of(masks), found, size)
 
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
         assert self.pixel_head is not None and found.fine is not None
-        return self.pixel_head.inner(found.fine) if self.border else self.pixel_head(found.fine)
+        draw = self.pixel_head.inner if self.border else self.pixel_head
+        return draw(found.fine, found.depths[-1])
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:
@@ -88,6 +116,9 @@ class MinMaxNetwork(MapNetwork):
         self.follow_ranges(self.regions(found), size, self.shown(found))
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
+            if self.config.probe:
+                shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
+                self._follow(self.usual, shares, self.shown(found))
 
     def classify(self, masked: Tensor) -> Tensor:
         """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""
@@ -99,7 +130,7 @@ class MinMaxNetwork(MapNetwork):
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The contract's outputs; what is not wanted is not computed. No erasing (Fig. 2)."""
         found = self.localize(x)
-        masks = self.masks(found, (x.shape[2], x.shape[3]))
+        masks = self.probed(found, (x.shape[2], x.shape[3]))
         mask = union(masks)
         result = {
             "mask": mask,

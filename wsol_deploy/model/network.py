@@ -175,14 +175,17 @@ class MapNetwork(Network, ABC):
             shown: N x m in [0, 1], how surely an image shows what the map is of.
         """
         if self.config.rescale == "running":
-            shown = shown.to(self.low.dtype)
-            images = shown.sum(dim=0).clamp(min=torch.finfo(shown.dtype).tiny)
-            momentum = (MOMENTUM * images.clamp(max=1)).view_as(self.low)
-            for mean, found in zip(
-                (self.low, self.high), ranges(self._lay(maps, size, self.stride)), strict=True
-            ):
-                now = (shown * found[:, :, 0, 0].to(mean.dtype)).sum(dim=0) / images
-                mean.lerp_(now.view_as(mean), momentum)
+            low, high = ranges(self._lay(maps, size, self.stride))
+            self._follow(self.low, low[:, :, 0, 0], shown)
+            self._follow(self.high, high[:, :, 0, 0], shown)
+
+    @staticmethod
+    def _follow(mean: Tensor, found: Tensor, shown: Tensor) -> None:
+        """Move a running mean (of m values) towards what images that show it have, N x m."""
+        shown = shown.to(mean.dtype)
+        images = shown.sum(dim=0).clamp(min=torch.finfo(shown.dtype).tiny)
+        now = (shown * found.to(mean.dtype)).sum(dim=0) / images
+        mean.lerp_(now.view_as(mean), (MOMENTUM * images.clamp(max=1)).view_as(mean))
 
     def _lay(self, maps: Tensor, size: tuple[int, int], stride: float) -> Tensor:
         if self.config.alignment == "corners":

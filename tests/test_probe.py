@@ -1,0 +1,145 @@
+"""The probe: a mask redrawn by what one image's own features say of it."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional  # noqa: E402
+
+from wsol_deploy.model.build import build  # noqa: E402
+from wsol_deploy.model.config import ModelConfig  # noqa: E402
+from wsol_deploy.model.probe import (  # noqa: E402
+    RIDGE,
+    logits_of,
+    probe,
+    ridge_regression,
+    usual_share,
+)
+from wsol_deploy.model.resampling import pooled  # noqa: E402
+
+
+def network(classes=2, **changes):
+    torch.manual_seed(0)
+    settings = {
+        "backbone": "resnet18", "weights": "none", "output_stride": 16, "last_stages": "drop",
+        "modalities": 1, "kmax": 1.0, "dropout": 0.0, "alignment": "middle", "pixel_head": 8,
+        "probe": 0.75,
+    }  # fmt: skip
+    return build(ModelConfig(**(settings | changes)), classes=classes)
+
+
+def test_pooled_is_the_mean_of_each_square_at_the_far_borders_of_what_is_there():
+    maps = torch.arange(15.0).view(1, 1, 3, 5)
+    assert pooled(maps, 2)[0, 0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
+    assert torch.equal(pooled(maps, 1), maps)
+    whole = torch.randn(2, 3, 8, 12)
+    assert torch.allclose(pooled(whole, 4), functional.avg_pool2d(whole, 4), atol=1e-6)
+
+
+def test_the_steps_reach_the_ridge_regression():
+    torch.manual_seed(0)
+    x = torch.randn(3, 20, 15) @ torch.randn(15, 200) + torch.randn(3, 20, 200)
+    x = x - x.mean(dim=2, keepdim=True)
+    x = x / x.std(dim=2, keepdim=True, correction=0)
+    y = torch.randn(3, 2, 20) @ x / 20 + 0.1 * torch.randn(3, 2, 200)
+    y = y - y.mean(dim=2, keepdim=True)
+    inner = x @ x.transpose(1, 2) / 200 + RIDGE * 20 * torch.eye(20)
+    exact = torch.linalg.solve(inner, x @ y.transpose(1, 2) / 200).transpose(1, 2)
+    found = ridge_regression(x, y)
+    assert (found @ x - exact @ x).norm() < 0.05 * (exact @ x).norm()
+
+
+def test_what_looks_the_same_is_drawn_the_same():
+    torch.manual_seed(0)
+    truth = torch.zeros(1, 1, 48, 64)
+    truth[:, :, 8:32, 16:48] = 1
+    fine = torch.cat([truth, torch.randn(1, 3, 48, 64)], dim=1)
+    deep = torch.cat([pooled(1 - truth, 4), torch.randn(1, 5, 12, 16)], dim=1)
+    patchy = (0.2 + 0.6 * truth + 0.3 * torch.randn(1, 1, 48, 64)).clamp(0, 1)
+    redrawn = probe(patchy, [fine, deep], [4, 16], covers=True)
+    wrong = [((mask > 0.5) != (truth > 0.5)).float().mean() for mask in (patchy, redrawn)]
+    assert wrong[1] < 0.5 * wrong[0]
+
+
+def test_mean_and_spread_are_kept():
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 4, 16, 24), torch.randn(2, 6, 4, 6)]
+    masks = 0.5 + 0.05 * torch.randn(2, 1, 16, 24)
+    redrawn = probe(masks, maps, [4, 16], covers=True)
+    assert torch.allclose(redrawn.mean(dim=(1, 2, 3)), masks.mean(dim=(1, 2, 3)), atol=0.01)
+    few = [pooled(mask, 4).std(dim=(1, 2, 3)) for mask in (masks, redrawn)]
+    assert torch.allclose(few[0], few[1], rtol=0.5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_flat_mask_or_an_image_of_one_colour_stays_as_it_is(value):
+    flat = torch.full((1, 2, 8, 8), value)
+    maps = [torch.randn(1, 4, 8, 8), torch.randn(1, 6, 2, 2)]
+    assert torch.allclose(probe(flat, maps, [4, 16], covers=True), flat, atol=1e-4)
+    colourless = [torch.ones(1, 4, 8, 8), torch.ones(1, 6, 2, 2)]
+    drawn = probe(torch.rand(1, 1, 8, 8), colourless, [4, 16], covers=True)
+    assert torch.isfinite(drawn).all()
+
+
+def test_each_image_and_each_mask_has_a_probe_of_its_own():
+    torch.manual_seed(0)
+    maps = [torch.randn(3, 4, 16, 16), torch.randn(3, 6, 4, 4)]
+    masks = torch.rand(3, 2, 16, 16)
+    together = probe(masks, maps, [4, 16], covers=True)
+    for image in range(3):
+        for number in range(2):
+            one = masks[image : image + 1, number : number + 1]
+            alone = probe(one, [m[image : image + 1] for m in maps], [4, 16], covers=True)
+            assert torch.allclose(together[image, number], alone[0, 0], atol=1e-4)
+
+
+def test_a_share_goes_half_way_to_the_usual_one():
+    masks = torch.stack([torch.full((1, 4, 4), 0.2), torch.full((1, 4, 4), 0.6)])
+    moved = usual_share(masks, torch.full((1, 1, 1), 0.4))
+    assert moved.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.3, 0.5])
+    assert usual_share(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1)).max() == 1
+
+
+def test_logits_of_masks_are_finite_and_give_them_back():
+    masks = torch.tensor([0.0, 0.02, 0.5, 0.9, 1.0])
+    logits = logits_of(masks)
+    assert torch.isfinite(logits).all()
+    assert logits[1:4].sigmoid().tolist() == pytest.approx([0.02, 0.5, 0.9])
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 83)])
+@pytest.mark.parametrize("changes", [{}, {"reflect": 16, "smooth": 5}, {"task": "multi-label"}])
+def test_only_inference_has_the_probe(size, changes):
+    net, plain = (network(**changes, probe=share).eval() for share in (0.75, 0.0))
+    x = torch.randn(2, 3, *size)
+    with torch.inference_mode():
+        found = net.localize(x)
+        assert torch.equal(net.masks(found, size), plain.masks(plain.localize(x), size))
+        seen, before = net.infer(x)["mask"], plain.infer(x)["mask"]
+    assert seen.shape == before.shape
+    assert not torch.allclose(seen, before, atol=1e-3)
+    assert 0 <= seen.min() <= seen.max() <= 1
+
+
+def test_the_usual_share_follows_the_training_images():
+    net = network().train()
+    net.freeze_batch_norm()
+    torch.nn.init.constant_(net.pixel_head.logit.bias, 3.0)
+    x = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        found = net.localize(x)
+        share = net.pixels(found).sigmoid().mean()
+        for _ in range(100):
+            net.follow(found, (64, 64))
+    assert share > 0.8
+    assert net.usual.item() == pytest.approx(share.item(), abs=0.01)
+
+
+def test_the_usual_share_of_a_class_is_that_of_images_that_show_it():
+    net = network(task="multi-label").train()
+    shares = torch.tensor([[0.9, 0.1], [0.5, 0.3]])
+    for _ in range(200):
+        net._follow(net.usual, shares, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert net.usual.flatten().tolist() == pytest.approx([0.9, 0.3], abs=0.01)
