@@ -35,10 +35,10 @@ def folder() -> Path:
     return path
 
 
-def random_network() -> torch.nn.Module:
+def random_network(config: ModelConfig = CONFIG) -> torch.nn.Module:
     """A network whose batch normalisation is not the identity, so that its folding is tested."""
     torch.manual_seed(0)
-    network = build(CONFIG, len(CLASSES))
+    network = build(config, len(CLASSES))
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
@@ -46,16 +46,18 @@ def random_network() -> torch.nn.Module:
     return network.eval()
 
 
-def save_checkpoint(path: Path, recipe: dict[str, Any] | None = None) -> Path:
+def save_checkpoint(
+    path: Path, recipe: dict[str, Any] | None = None, config: ModelConfig = CONFIG
+) -> Path:
     """A checkpoint with a card."""
     card = ModelCard(
         name="tiny",
         method="minmax",
         classes=CLASSES,
-        model=CONFIG.model_dump(),
+        model=config.model_dump(),
         recipe=recipe or {},
     )
-    checkpoint.save(path, random_network(), card)
+    checkpoint.save(path, random_network(config), card)
     return path
 
 

@@ -24,18 +24,26 @@ def folder(tmp_path):
 
 def test_the_threshold_has_the_best_mean_of_both_f1_over_all_images(folder):
     # Foreground at 0.8; a wrong region at 0.6 in one image, at 0.3 in the other.
-    first, second = (
-        TRUTH * 0.8 + blob(60, 40, 10, 10) * 0.6,
-        TRUTH * 0.8 + blob(60, 40, 10, 10) * 0.3,
-    )
     pairs = [
-        (folder.sample("a", 0, TRUTH), predict(first, probs=SURE)),
-        (folder.sample("b", 0, TRUTH), predict(second, probs=SURE)),
+        (folder.sample(name, 0, TRUTH), predict(mask, probs=SURE))
+        for name, mask in {"a": _wrong_at(0.6), "b": _wrong_at(0.6), "c": _wrong_at(0.3)}.items()
     ]
     threshold = calibrate(pairs, "toy, validation").threshold
     assert threshold.value == pytest.approx(0.61)  # nearest to 0.5 of those between 0.6 and 0.8
-    assert threshold.chosen_on == "best mean of F1+ and F1- on toy, validation, 2 images with masks"
+    assert threshold.chosen_on == "mean of F1+ and F1- on toy, validation, 3 images with masks"
     assert evaluate(pairs, CLASSES, threshold.value).values["f1_plus"] == 1
+
+
+def test_what_one_image_alone_asks_for_is_within_the_error(folder):
+    pairs = [
+        (folder.sample(name, 0, TRUTH), predict(_wrong_at(0.6 if name == "a" else 0.3), probs=SURE))
+        for name in "abcde"
+    ]
+    assert calibrate(pairs).threshold.value == 0.5
+
+
+def _wrong_at(value):
+    return TRUTH * 0.8 + blob(60, 40, 10, 10) * value
 
 
 def test_a_threshold_that_changes_nothing_stays_at_one_half(folder):
@@ -44,12 +52,12 @@ def test_a_threshold_that_changes_nothing_stays_at_one_half(folder):
 
 
 def test_no_oracle_for_each_image(folder):
-    # Image one wants a threshold above 0.6, image two below 0.4: one threshold serves both badly.
-    low = TRUTH * 0.4
+    # Two images want a threshold above 0.6, two below 0.3: one threshold serves all badly.
+    low = TRUTH * 0.3
     high = np.where(TRUTH, 0.9, 0.6)
     pairs = [
-        (folder.sample("a", 0, TRUTH), predict(high, probs=SURE)),
-        (folder.sample("b", 0, TRUTH), predict(low, probs=SURE)),
+        (folder.sample(name, 0, TRUTH), predict(mask, probs=SURE))
+        for name, mask in {"a": high, "b": low, "c": high, "d": low}.items()
     ]
     value = calibrate(pairs).threshold.value
     found = [evaluate([pair], CLASSES, value).values["f1_plus"] for pair in pairs]

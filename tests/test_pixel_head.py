@@ -185,7 +185,9 @@ def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
         bordered = net.bordered(x)
         fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
         cells = [-(-side // 4) for side in size]
-        expected = net.pixel_head(fine, net.backbone(x)[-1])[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
+        expected = net.pixel_head(fine, net.backbone(x)[-1])[
+            :, :, 4 : 4 + cells[0], 4 : 4 + cells[1]
+        ]
         assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
 
 
