@@ -28,7 +28,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network, card = checkpoint.load(path)
     torch.nn.init.normal_(network.pixel_head.context.logit.weight)
     network.pixel_head.sharpen(10.0)
-    network.usual.fill_(0.3)
+    network.probe.usual.fill_(0.3)
+    network.probe.precision.add_(0.1 * torch.rand_like(network.probe.precision))
     checkpoint.save(path, network, card)
     return path
 

@@ -12,9 +12,8 @@ from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
 from wsol_deploy.model.probe import (  # noqa: E402
     RIDGE,
+    Probe,
     logits_of,
-    probe,
-    ridge_regression,
     usual_share,
 )
 
@@ -29,17 +28,28 @@ def network(classes=2, **changes):
     return build(ModelConfig(**(settings | changes)), classes=classes)
 
 
-def test_the_steps_reach_the_ridge_regression():
+def a_probe(maps, strides=(4, 16), masks=1):
+    """A probe that has seen these maps until it knows them."""
     torch.manual_seed(0)
-    x = torch.randn(3, 20, 15) @ torch.randn(15, 200) + torch.randn(3, 20, 200)
-    x = x - x.mean(dim=2, keepdim=True)
-    x = x / x.std(dim=2, keepdim=True, correction=0)
-    y = torch.randn(3, 2, 20) @ x / 20 + 0.1 * torch.randn(3, 2, 200)
-    y = y - y.mean(dim=2, keepdim=True)
-    inner = x @ x.transpose(1, 2) / 200 + RIDGE * 20 * torch.eye(20)
-    exact = torch.linalg.solve(inner, x @ y.transpose(1, 2) / 200).transpose(1, 2)
-    found = ridge_regression(x, y)
-    assert (found @ x - exact @ x).norm() < 0.1 * (exact @ x).norm()
+    probe = Probe([m.shape[1] for m in maps], strides, masks, covers=True)
+    for _ in range(200):
+        probe.follow(maps)
+    return probe
+
+
+def test_it_is_fishers_discriminant_with_the_covariance_of_the_training_images():
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 3, 24, 32) @ torch.randn(32, 32) / 6]
+    mask = (torch.rand(1, 1, 24, 32) > 0.7).float()
+    probe = a_probe(maps, [4])
+    x, y = maps[0].flatten(2)[0], mask.flatten()
+    centred = x - x.mean(dim=1, keepdim=True)
+    within = centred @ centred.T / x.shape[1]
+    within = within + RIDGE * within.diagonal().diag()
+    apart = x[:, y == 1].mean(dim=1) - x[:, y == 0].mean(dim=1)
+    expected = torch.linalg.solve(within, apart) @ x
+    found = probe(0.3 + 0.1 * mask, maps).flatten()
+    assert torch.corrcoef(torch.stack([expected, found]))[0, 1] > 0.9999
 
 
 def test_what_looks_the_same_is_drawn_the_same():
@@ -49,7 +59,7 @@ def test_what_looks_the_same_is_drawn_the_same():
     fine = torch.cat([truth, torch.randn(1, 3, 48, 64)], dim=1)
     deep = torch.cat([functional.avg_pool2d(1 - truth, 4), torch.randn(1, 5, 12, 16)], dim=1)
     patchy = (0.2 + 0.6 * truth + 0.3 * torch.randn(1, 1, 48, 64)).clamp(0, 1)
-    redrawn = probe(patchy, [fine, deep], [4, 16], covers=True)
+    redrawn = a_probe([fine, deep])(patchy, [fine, deep])
     wrong = [((mask > 0.5) != (truth > 0.5)).float().mean() for mask in (patchy, redrawn)]
     assert wrong[1] < 0.5 * wrong[0]
 
@@ -58,7 +68,7 @@ def test_mean_and_spread_are_kept():
     torch.manual_seed(0)
     maps = [torch.randn(2, 4, 16, 24), torch.randn(2, 6, 4, 6)]
     masks = 0.5 + 0.05 * torch.randn(2, 1, 16, 24)
-    redrawn = probe(masks, maps, [4, 16], covers=True)
+    redrawn = a_probe(maps)(masks, maps)
     assert torch.allclose(redrawn.mean(dim=(1, 2, 3)), masks.mean(dim=(1, 2, 3)), atol=0.01)
     few = [functional.avg_pool2d(mask, 4).std(dim=(1, 2, 3)) for mask in (masks, redrawn)]
     assert torch.allclose(few[0], few[1], rtol=0.5)
@@ -68,9 +78,9 @@ def test_mean_and_spread_are_kept():
 def test_a_flat_mask_or_an_image_of_one_colour_stays_as_it_is(value):
     flat = torch.full((1, 2, 8, 8), value)
     maps = [torch.randn(1, 4, 8, 8), torch.randn(1, 6, 2, 2)]
-    assert torch.allclose(probe(flat, maps, [4, 16], covers=True), flat, atol=1e-4)
+    assert torch.allclose(a_probe(maps, masks=2)(flat, maps), flat, atol=1e-2)
     colourless = [torch.ones(1, 4, 8, 8), torch.ones(1, 6, 2, 2)]
-    drawn = probe(torch.rand(1, 1, 8, 8), colourless, [4, 16], covers=True)
+    drawn = a_probe(colourless)(torch.rand(1, 1, 8, 8), colourless)
     assert torch.isfinite(drawn).all()
 
 
@@ -78,11 +88,12 @@ def test_each_image_and_each_mask_has_a_probe_of_its_own():
     torch.manual_seed(0)
     maps = [torch.randn(3, 4, 16, 16), torch.randn(3, 6, 4, 4)]
     masks = torch.rand(3, 2, 16, 16)
-    together = probe(masks, maps, [4, 16], covers=True)
+    probe = a_probe(maps, masks=2)
+    together = probe(masks, maps)
     for image in range(3):
         for number in range(2):
             one = masks[image : image + 1, number : number + 1]
-            alone = probe(one, [m[image : image + 1] for m in maps], [4, 16], covers=True)
+            alone = probe(one, [m[image : image + 1] for m in maps])
             assert torch.allclose(together[image, number], alone[0, 0], atol=1e-4)
 
 
@@ -125,12 +136,12 @@ def test_the_usual_share_follows_the_training_images():
         for _ in range(100):
             net.follow(found, (64, 64))
     assert share > 0.8
-    assert net.usual.item() == pytest.approx(share.item(), abs=0.01)
+    assert net.probe.usual.item() == pytest.approx(share.item(), abs=0.01)
 
 
 def test_the_usual_share_of_a_class_is_that_of_images_that_show_it():
     net = network(task="multi-label").train()
     shares = torch.tensor([[0.9, 0.1], [0.5, 0.3]])
     for _ in range(200):
-        net._follow(net.usual, shares, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    assert net.usual.flatten().tolist() == pytest.approx([0.9, 0.3], abs=0.01)
+        net._follow(net.probe.usual, shares, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert net.probe.usual.flatten().tolist() == pytest.approx([0.9, 0.3], abs=0.01)

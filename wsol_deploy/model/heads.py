@@ -14,9 +14,9 @@ from wsol_deploy.model.features import Features
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also the features it reads (N x k x h'' x w''), and those of each depth down
-    to the class maps', of the image without its border (N x k' x h' x w', shallow first); both
-    detached until self-training.
+    With a pixel head also the features it reads (N x k x h'' x w''), and those of each depth, of
+    the image without its border (N x k' x h' x w', shallow first); both detached until
+    self-training.
     """
 
     class_maps: Tensor

@@ -14,7 +14,7 @@ from wsol_deploy.model.masks import soft_mask, union
 from wsol_deploy.model.network import MapNetwork
 from wsol_deploy.model.pixel_head import PixelHead
 from wsol_deploy.model.pooling import wildcat
-from wsol_deploy.model.probe import logits_of, probe, usual_share
+from wsol_deploy.model.probe import Probe, logits_of, usual_share
 from wsol_deploy.model.resampling import bilinear, scaled, smoothed, upsample
 
 
@@ -25,8 +25,6 @@ class MinMaxNetwork(MapNetwork):
     masks, one of what decides the class, or of a multi-label network one of each class, whose
     union is R+.
     """
-
-    usual: Tensor
 
     outputs: tuple[str, ...] = (
         "mask", "probs", "localizer_probs", "background_probs", "class_maps",
@@ -42,20 +40,22 @@ class MinMaxNetwork(MapNetwork):
         )
 
         self.pixel_head: PixelHead | None = None
+        self.probe: Probe | None = None
         if config.pixel_head:
             masks = classes if self.multi_label else 1
-            self.depths_read = [i for i, s in enumerate(backbone.strides) if s <= self.stride]
-            deepest = self.depths_read[-1]
+            whole = [s for s in backbone.strides if self.border % s == 0]
+            self.deepest = len(whole) - 1  # of the maps that can be cut back to the image
             self.pixel_head = PixelHead(
                 backbone.channels,
                 backbone.strides,
                 config.pixel_head,
                 masks,
                 backbone.covers,
-                (backbone.channels[deepest], self.stride) if config.context else None,
+                (backbone.channels[self.deepest], whole[-1]) if config.context else None,
             )
             if config.probe:
-                self.register_buffer("usual", torch.full((masks, 1, 1), 0.5))
+                read = [s for s in backbone.strides if s <= self.stride]
+                self.probe = Probe(backbone.channels[: len(read)], read, masks, backbone.covers)
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
@@ -65,9 +65,8 @@ class MinMaxNetwork(MapNetwork):
         if self.pixel_head is None:
             return found
         fine = self.pixel_head.read(maps, size, self.border)
-        depths = [
-            self.within_border(maps[at], size, self.backbone.strides[at]) for at in self.depths_read
-        ]
+        whole = zip(maps[: self.deepest + 1], self.backbone.strides, strict=False)
+        depths = [self.within_border(m, size, stride) for m, stride in whole]
         if not self.pixel_head.attached:
             depths = [maps.detach() for maps in depths]
         return found._replace(fine=fine, depths=tuple(depths))
@@ -96,12 +95,11 @@ class MinMaxNetwork(MapNetwork):
 
     def probed(self, found: Localization, size: tuple[int, int]) -> Tensor:
         """The masks as at inference: drawn in part by the probe of each image."""
-        if self.pixel_head is None or not self.config.probe:
+        if self.probe is None:
             return self.masks(found, size)
         masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
-        strides = [self.backbone.strides[at] for at in self.depths_read]
-        seen = probe(masks, found.depths, strides, self.backbone.covers)
-        masks = usual_share(masks.lerp(seen, self.config.probe), self.usual)
+        seen = self.probe(masks, found.depths[: len(self.probe.strides)])
+        masks = usual_share(masks.lerp(seen, self.config.probe), self.probe.usual)
         return self.drawn(logits_of(masks), found, size)
 
     def pixels(self, found: Localization) -> Tensor:
@@ -116,9 +114,10 @@ class MinMaxNetwork(MapNetwork):
         self.follow_ranges(self.regions(found), size, self.shown(found))
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
-            if self.config.probe:
-                shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
-                self._follow(self.usual, shares, self.shown(found))
+        if self.probe is not None:
+            self.probe.follow(found.depths[: len(self.probe.strides)])
+            shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
+            self._follow(self.probe.usual, shares, self.shown(found))
 
     def classify(self, masked: Tensor) -> Tensor:
         """C's scores (N x c) of X+ or X-, seen at `classifier_scale`."""

@@ -1,11 +1,12 @@
-"""What all of an image says of its own masks: a linear probe fitted to one image at a time.
+"""What all of an image says of its own mask: a linear discriminant fitted to one image at a time.
 
 A pixel head sees a few dozen pixels around a place, and its weights are those of all images. So it
 draws patches: of two places that look alike in this image, it may call one foreground and not the
-other. A linear function of all depths' features, fitted by ridge regression to the masks of the
-image itself, cannot follow patches that no feature explains, and says the same of what looks the
-same (compare the image-specific prototypes of SIPE, Chen et al. 2022). It is fitted at inference,
-within the graph, by a few steps of conjugate gradients: products of matrices alone.
+other. A linear function of the features cannot follow patches that no feature explains, and says
+the same of what looks the same (compare the image-specific prototypes of SIPE, Chen et al. 2022).
+It is Fisher's discriminant (1936) of foreground and background as the head drew them: how features
+vary within an image is learned from the training images, so that in the graph it is two products
+of matrices.
 """
 
 from __future__ import annotations
@@ -13,48 +14,85 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsol_deploy.model.resampling import upsample
 
-RIDGE = 1 / 200  # times the number of features
-STEPS = 4
-SMALLEST = 1e-3
-TINY = 1e-12
+MOMENTUM = 0.05
+RIDGE = 0.1  # of each feature's own variance (Friedman 1989)
+SMALLEST = 1e-6
 LEAST = 0.01
 
 
-def probe(masks: Tensor, maps: Sequence[Tensor], strides: Sequence[int], covers: bool) -> Tensor:
-    """Masks as the probe of their image draws them, of the mean and the spread they had.
+class Probe(nn.Module):
+    """Redraws masks on the cells of the finest maps.
 
     Args:
-        masks: N x m x h x w in [0, 1], on the cells of the first maps.
-        maps: features of the image without its border, N x k x h' x w', shallow first.
-        strides: of the maps; all divide the last.
+        channels: of the maps it reads, shallow first.
+        strides: of the same; all divide the last.
+        masks: m.
         covers: whether the maps' cells reach over an image of any size.
-
-    Returns:
-        N x m x h x w in [0, 1].
     """
-    size, finest, grid = (masks.shape[2], masks.shape[3]), strides[0], strides[-1]
-    y = F.avg_pool2d(masks, grid // finest)
-    rows, columns = y.shape[2], y.shape[3]
-    cells = [F.avg_pool2d(m, grid // s) for m, s in zip(maps, strides, strict=True)]
-    x = torch.cat([m[:, :, :rows, :columns] for m in cells], dim=1).flatten(2)
-    y = y.flatten(2)
-    centre, mean = x.mean(dim=2, keepdim=True), y.mean(dim=2, keepdim=True)
-    x, y = x - centre, y - mean
-    scale = _spread(x)
-    x = x / scale
-    weights = ridge_regression(x, y)
-    weights = weights * _spread(y) / _spread(weights @ x) / scale.transpose(1, 2)
-    drawn = (mean - weights @ centre)[..., None]
-    parts = weights.split([m.shape[1] for m in maps], dim=2)
-    for part, m, stride in zip(parts, maps, strides, strict=True):
-        said = (part @ m.flatten(2)).unflatten(2, (m.shape[2], m.shape[3]))
-        drawn = drawn + upsample(said, size, stride / finest, covered=covers)
-    return drawn.clamp(0, 1)
+
+    covariance: Tensor
+    precision: Tensor
+    usual: Tensor
+
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], masks: int, covers: bool
+    ) -> None:
+        super().__init__()
+        self.channels, self.strides, self.covers = list(channels), list(strides), covers
+        self.register_buffer("covariance", torch.eye(sum(channels)))
+        self.register_buffer("precision", torch.eye(sum(channels)))
+        self.register_buffer("usual", torch.full((masks, 1, 1), 0.5))
+
+    def forward(self, masks: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """The masks as the discriminants draw them, each of the mean and the spread it had.
+
+        Args:
+            masks: N x m x h x w in [0, 1], on the cells of the first maps.
+            maps: features of the image without its border, N x k x h' x w'.
+
+        Returns:
+            N x m x h x w in [0, 1].
+        """
+        y = F.avg_pool2d(masks, self.strides[-1] // self.strides[0])
+        x = self._cells(maps, (y.shape[2], y.shape[3]))
+        mean = y.mean(dim=(2, 3))[:, :, None]
+        y = y.flatten(2) - mean
+        weights = y @ x.transpose(1, 2) @ self.precision
+        said = weights @ x
+        middle = said.mean(dim=2, keepdim=True)
+        scale = (y.square().mean(dim=2, keepdim=True) + SMALLEST).sqrt() / (
+            (said - middle).square().mean(dim=2, keepdim=True) + SMALLEST
+        ).sqrt()
+        drawn = (mean - scale * middle)[..., None]
+        size, finest = (masks.shape[2], masks.shape[3]), self.strides[0]
+        parts = (scale * weights).split(self.channels, dim=2)
+        for part, m, stride in zip(parts, maps, self.strides, strict=True):
+            laid = (part @ m.flatten(2)).unflatten(2, (m.shape[2], m.shape[3]))
+            drawn = drawn + upsample(laid, size, stride / finest, covered=self.covers)
+        return drawn.clamp(0, 1)
+
+    @torch.no_grad()
+    def follow(self, maps: Sequence[Tensor]) -> None:
+        """Let the covariance within images follow that of training images."""
+        finest = maps[0]
+        ratio = self.strides[-1] // self.strides[0]
+        x = self._cells(maps, (finest.shape[2] // ratio, finest.shape[3] // ratio)).float()
+        x = (x - x.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):
+            self.covariance.lerp_(x @ x.T / x.shape[1], MOMENTUM)
+        own = self.covariance.diagonal().clamp(min=SMALLEST).diag()
+        self.precision.copy_(torch.linalg.inv(self.covariance + RIDGE * own))
+
+    def _cells(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """The maps' means over the cells of the coarsest: N x k x cells."""
+        coarsest = self.strides[-1]
+        pooled = [F.avg_pool2d(m, coarsest // s) for m, s in zip(maps, self.strides, strict=True)]
+        return torch.cat([m[:, :, : size[0], : size[1]] for m in pooled], dim=1).flatten(2)
 
 
 def usual_share(masks: Tensor, usual: Tensor) -> Tensor:
@@ -74,34 +112,3 @@ def logits_of(masks: Tensor) -> Tensor:
     """The logits of masks, those of 0 and 1 finite."""
     masks = masks.clamp(LEAST, 1 - LEAST)
     return (masks / (1 - masks)).log()
-
-
-def ridge_regression(x: Tensor, y: Tensor) -> Tensor:
-    """Weights of the linear functions of x nearest to y, nearly: `STEPS` conjugate gradients.
-
-    Args:
-        x: N x k x cells, each feature of mean 0 and spread 1.
-        y: N x m x cells, of mean 0.
-
-    Returns:
-        N x m x k.
-    """
-    penalty = RIDGE * x.shape[1]
-    x = x / x.shape[2] ** 0.5
-    residual = way = (y / y.shape[2] ** 0.5) @ x.transpose(1, 2)
-    weights, square = torch.zeros_like(residual), _square(residual)
-    for _ in range(STEPS):
-        ahead = (way @ x) @ x.transpose(1, 2) + penalty * way
-        step = square / ((way * ahead).sum(dim=2, keepdim=True) + TINY)
-        weights, residual = weights + step * way, residual - step * ahead
-        before, square = square, _square(residual)
-        way = residual + square / (before + TINY) * way
-    return weights
-
-
-def _square(x: Tensor) -> Tensor:
-    return (x * x).sum(dim=2, keepdim=True)
-
-
-def _spread(centred: Tensor) -> Tensor:
-    return (centred * centred).mean(dim=2, keepdim=True).sqrt().clamp(min=SMALLEST)
