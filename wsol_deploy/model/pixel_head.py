@@ -39,8 +39,8 @@ class Context(nn.Module):
         self.stride = stride
         self.hidden = nn.Conv2d(channels, hidden, kernel_size=1)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
-        nn.init.zeros_(self.logit.weight)
-        nn.init.zeros_(self.logit.bias)
+        for parameter in self.logit.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, deep: Tensor) -> Tensor:
         """N x m x h x w of N x k x h x w, each place normalised over its channels."""
