@@ -136,6 +136,7 @@ def learn(
     """Start the pixel head anew and teach it, an image a step."""
     for part in (network.pixel_head.hidden, network.pixel_head.logit):
         part.reset_parameters()
+    network.pixel_head.context = None
     optimizer = torch.optim.AdamW(network.pixel_head.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for at in np.random.default_rng(0).integers(len(lessons), size=steps):

@@ -48,6 +48,7 @@ def mask_rule(network: Any) -> MaskRule | None:
         low=float(network.low) if running else None,
         high=float(network.high) if running else None,
         pixel_stride=network.pixel_head.stride if minmax and network.pixel_head else None,
+        usual=float(network.probe.usual) if minmax and network.probe else None,
     )
 
 

@@ -9,7 +9,13 @@ import torch
 from wsol_deploy.export.describe import mask_rule
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
-from wsol_deploy.runtime.softmap import drawn_map, logits, pooled_posterior, soft_map
+from wsol_deploy.runtime.softmap import (
+    drawn_map,
+    logits,
+    pooled_posterior,
+    soft_map,
+    towards_usual,
+)
 
 BACKBONE = {"backbone": "resnet18", "weights": "none", "output_stride": 16, "last_stages": "drop"}
 METHODS = {
@@ -56,6 +62,26 @@ def test_a_pixel_heads_mask_is_had_from_its_logits():
     drawn = logits(mask, rule.pixel_stride)[0]
     soft = drawn_map(drawn, np.ones(drawn.shape, bool), rule.pixel_stride, mask.shape, mask.shape)
     assert np.abs(soft.at(np.arange(97), np.arange(128)) - mask).max() < 1e-4
+
+
+def test_only_the_whole_images_share_goes_towards_the_usual():
+    torch.manual_seed(0)
+    network = build(ModelConfig(**BACKBONE, alignment="middle", pixel_head=8, probe=0.75), 2).eval()
+    torch.nn.init.normal_(network.pixel_head.logit.weight, std=20.0)
+    network.probe.usual.fill_(0.4)
+    with torch.inference_mode():
+        mask = network.infer(torch.randn(1, 3, 96, 128), ("mask",))["mask"][0, 0].numpy()
+    rule = mask_rule(network)
+    assert rule is not None and rule.usual == pytest.approx(0.4)
+    assert rule.pixel_stride == 4
+    covered = np.ones((24, 32), bool)
+    as_one_tile = logits(mask + (mask.mean() - np.float32(rule.usual)), rule.pixel_stride)
+    whole = towards_usual(as_one_tile, covered, rule.usual)[0]
+    soft = drawn_map(whole, covered, rule.pixel_stride, mask.shape, mask.shape)
+    assert mask.std() > 0.02
+    assert np.abs(soft.at(np.arange(96), np.arange(128)) - mask).max() < 0.02
+    empty = towards_usual(np.full((1, 24, 32), -3.0, np.float32), covered, 0.4)
+    assert 1 / (1 + np.exp(-empty)) == pytest.approx((0.4 + 1 / (1 + np.exp(3))) / 2, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["deep-mil", "all-ones", "centre-box"])

@@ -109,6 +109,8 @@ class MaskRule(Part):
         low, high: what T is rescaled by; None for its own range over the image.
         pixel_stride: where a head of its own draws the mask, the stride of its logits; the class
             maps then only make the posterior.
+        usual: the share of an image that its masks usually cover, towards which the graph moves
+            each of them half-way; None where it does not.
     """
 
     version: int = MASK_RULE_VERSION
@@ -124,6 +126,7 @@ class MaskRule(Part):
     low: float | None = None
     high: float | None = None
     pixel_stride: int | None = None
+    usual: float | None = None
 
 
 class Measured(Part):

@@ -43,19 +43,32 @@ class MinMaxNetwork(MapNetwork):
         self.probe: Probe | None = None
         if config.pixel_head:
             masks = classes if self.multi_label else 1
-            whole = [s for s in backbone.strides if self.border % s == 0]
-            self.deepest = len(whole) - 1  # of the maps that can be cut back to the image
+            cut = [s for s in backbone.strides if self.border % s == 0]
+            self.deepest = len(cut) - 1  # of the maps that can be cut back to the image
             self.pixel_head = PixelHead(
                 backbone.channels,
                 backbone.strides,
                 config.pixel_head,
                 masks,
                 backbone.covers,
-                (backbone.channels[self.deepest], whole[-1]) if config.context else None,
+                (backbone.channels[self.deepest], cut[-1]) if config.context else None,
             )
             if config.probe:
-                read = [s for s in backbone.strides if s <= self.stride]
-                self.probe = Probe(backbone.channels[: len(read)], read, masks, backbone.covers)
+                self.probed_at = self._nested(self.pixel_head.used[0])
+                channels, strides = (
+                    [values[at] for at in self.probed_at]
+                    for values in (backbone.channels, backbone.strides)
+                )
+                self.probe = Probe(channels, strides, masks, backbone.covers)
+
+    def _nested(self, first: int) -> list[int]:
+        """Depths from the first to the class maps', as long as each stride divides the next."""
+        strides, found = self.backbone.strides, [first]
+        for at in range(first + 1, self.deepest + 1):
+            if strides[at] > self.stride or strides[at] % strides[found[-1]]:
+                break
+            found.append(at)
+        return found
 
     def localize(self, x: Tensor) -> Localization:
         """M's forward: class maps and scores of the image."""
@@ -65,10 +78,10 @@ class MinMaxNetwork(MapNetwork):
         if self.pixel_head is None:
             return found
         fine = self.pixel_head.read(maps, size, self.border)
-        whole = zip(maps[: self.deepest + 1], self.backbone.strides, strict=False)
-        depths = [self.within_border(m, size, stride) for m, stride in whole]
+        pairs = zip(maps[: self.deepest + 1], self.backbone.strides, strict=False)
+        depths = [self.within_border(m, size, stride) for m, stride in pairs]
         if not self.pixel_head.attached:
-            depths = [maps.detach() for maps in depths]
+            depths = [m.detach() for m in depths]
         return found._replace(fine=fine, depths=tuple(depths))
 
     def class_maps(self, x: Tensor) -> Tensor:
@@ -94,11 +107,11 @@ class MinMaxNetwork(MapNetwork):
         return self.if_shown(upsample(logits, size, stride, covered=covers).sigmoid(), found)
 
     def probed(self, found: Localization, size: tuple[int, int]) -> Tensor:
-        """The masks as at inference: drawn in part by the probe of each image."""
+        """The masks as at inference: drawn in part by the probe of each image, smoothed again."""
         if self.probe is None:
             return self.masks(found, size)
         masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
-        seen = self.probe(masks, found.depths[: len(self.probe.strides)])
+        seen = self.probe(masks, [found.depths[at] for at in self.probed_at])
         masks = usual_share(masks.lerp(seen, self.config.probe), self.probe.usual)
         return self.drawn(logits_of(masks), found, size)
 
@@ -115,7 +128,7 @@ class MinMaxNetwork(MapNetwork):
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
         if self.probe is not None:
-            self.probe.follow(found.depths[: len(self.probe.strides)])
+            self.probe.follow([found.depths[at] for at in self.probed_at])
             shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
             self._follow(self.probe.usual, shares, self.shown(found))
 

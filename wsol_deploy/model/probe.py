@@ -4,14 +4,15 @@ A pixel head sees a few dozen pixels around a place, and its weights are those o
 draws patches: of two places that look alike in this image, it may call one foreground and not the
 other. A linear function of the features cannot follow patches that no feature explains, and says
 the same of what looks the same (compare the image-specific prototypes of SIPE, Chen et al. 2022).
-It is Fisher's discriminant (1936) of foreground and background as the head drew them: how features
-vary within an image is learned from the training images, so that in the graph it is two products
-of matrices.
+It is a discriminant after Fisher (1936) of foreground and background as the head drew them: how
+features vary within an image is learned from the training images, so that in the graph it is two
+products of matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from wsol_deploy.model.resampling import upsample
 
 MOMENTUM = 0.05
 RIDGE = 0.1  # of each feature's own variance (Friedman 1989)
+LEAST_OWN = 0.01  # of the mean variance: a feature that hardly varied in training decides nothing
 SMALLEST = 1e-6
 LEAST = 0.01
 
@@ -30,7 +32,7 @@ class Probe(nn.Module):
 
     Args:
         channels: of the maps it reads, shallow first.
-        strides: of the same; all divide the last.
+        strides: of the same; each divides the next.
         masks: m.
         covers: whether the maps' cells reach over an image of any size.
     """
@@ -50,6 +52,8 @@ class Probe(nn.Module):
 
     def forward(self, masks: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """The masks as the discriminants draw them, each of the mean and the spread it had.
+
+        Cells of the coarsest maps that reach over the image are not fitted to, but drawn.
 
         Args:
             masks: N x m x h x w in [0, 1], on the cells of the first maps.
@@ -73,8 +77,22 @@ class Probe(nn.Module):
         parts = (scale * weights).split(self.channels, dim=2)
         for part, m, stride in zip(parts, maps, self.strides, strict=True):
             laid = (part @ m.flatten(2)).unflatten(2, (m.shape[2], m.shape[3]))
-            drawn = drawn + upsample(laid, size, stride / finest, covered=self.covers)
+            if stride > finest:
+                laid = upsample(laid, size, stride / finest, covered=self.covers)
+            drawn = drawn + laid
         return drawn.clamp(0, 1)
+
+    def train(self, mode: bool = True) -> Self:
+        """For evaluation the covariance, however it came about, is inverted."""
+        if not mode:
+            self._settle()
+        return super().train(mode)
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        own = self.covariance.diagonal()
+        own = own.clamp(min=LEAST_OWN * float(own.mean()) + SMALLEST)
+        self.precision.copy_(torch.linalg.inv_ex(self.covariance + RIDGE * own.diag()).inverse)
 
     @torch.no_grad()
     def follow(self, maps: Sequence[Tensor]) -> None:
@@ -85,8 +103,6 @@ class Probe(nn.Module):
         x = (x - x.mean(dim=2, keepdim=True)).transpose(0, 1).flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             self.covariance.lerp_(x @ x.T / x.shape[1], MOMENTUM)
-        own = self.covariance.diagonal().clamp(min=SMALLEST).diag()
-        self.precision.copy_(torch.linalg.inv(self.covariance + RIDGE * own))
 
     def _cells(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The maps' means over the cells of the coarsest: N x k x cells."""

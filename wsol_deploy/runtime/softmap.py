@@ -98,6 +98,18 @@ def logits(mask: np.ndarray, stride: int) -> np.ndarray:
     return _at_middles(_at_middles(laid, stride).T, stride).T[None]
 
 
+def towards_usual(logits: np.ndarray, covered: np.ndarray, usual: float) -> np.ndarray:
+    """Logits (float32, 1 x h x w) of the mask whose share of the image went half-way to the usual.
+
+    Args:
+        covered: bool, h x w: where there are any; the share is of what is there.
+    """
+    mask = 1 / (1 + np.exp(-logits))
+    mask += (np.float32(usual) - mask[:, covered].mean(dtype=np.float64).astype(np.float32)) / 2
+    mask = np.clip(mask, LEAST, 1 - LEAST)
+    return np.log(mask / (1 - mask))
+
+
 def _at_middles(laid: np.ndarray, stride: int) -> np.ndarray:
     """Rows of what was laid over pixels by straight lines, at the middles of cells, which are
     between pixels or even beyond the last: on the line through the two pixels before."""

@@ -7,7 +7,14 @@ import numpy as np
 from wsol_deploy.card import MASK_RULE_VERSION, MaskRule
 from wsol_deploy.errors import ArtifactError, ImageError
 from wsol_deploy.runtime.predictor import Predictor
-from wsol_deploy.runtime.softmap import SoftMap, drawn_map, logits, pooled_posterior, soft_map
+from wsol_deploy.runtime.softmap import (
+    SoftMap,
+    drawn_map,
+    logits,
+    pooled_posterior,
+    soft_map,
+    towards_usual,
+)
 from wsol_deploy.runtime.tiles import GRAIN, Canvas, Tile
 
 POSTERIORS = ("probs", "background_probs")
@@ -35,10 +42,16 @@ class Whole:
         self._tiles: list[tuple[Tile, Outputs]] = []
 
     def lay(self, tile: Tile, outputs: Outputs) -> None:
-        """Add a tile's outputs, without the batch axis."""
+        """Add a tile's outputs, without the batch axis.
+
+        How far the graph moved the tile's share of foreground is taken back: the image's is moved.
+        """
         self._maps.lay(tile, outputs["class_maps"])
         if self._drawn is not None and self._rule.pixel_stride:
-            self._drawn.lay(tile, logits(outputs["mask"][0], self._rule.pixel_stride))
+            mask = outputs["mask"][0]
+            if self._rule.usual is not None:
+                mask = mask + (mask.mean() - np.float32(self._rule.usual))
+            self._drawn.lay(tile, logits(mask, self._rule.pixel_stride))
         self._tiles.append((tile, {key: outputs[key] for key in POSTERIORS if key in outputs}))
 
     def finish(self, size: tuple[int, int]) -> tuple[np.ndarray, SoftMap, Outputs]:
@@ -55,6 +68,8 @@ class Whole:
             soft = soft_map(maps, covered, pooled, self._rule, self._graph, size)
             return maps, soft, self._posteriors(pooled, soft, self._maps)
         drawn, covered = self._drawn.finish()
+        if self._rule.usual is not None:
+            drawn = towards_usual(drawn, covered, self._rule.usual)
         soft = drawn_map(drawn[0], covered, self._rule.pixel_stride or 1, self._graph, size)
         return maps, soft, self._posteriors(pooled, soft, self._drawn)
 
