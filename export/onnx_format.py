@@ -12,11 +12,13 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnxscript import ir
 
 from wsol_deploy import integrity
 from wsol_deploy.artifacts import read_card
 from wsol_deploy.card import CARD_KEY, ModelCard
 from wsol_deploy.errors import WsolError
+from wsol_deploy.export import slices
 from wsol_deploy.export.formats import Writer
 from wsol_deploy.export.shape import AXES, Shape
 from wsol_deploy.model.deploy import DeployedModel
@@ -52,7 +54,7 @@ def graph(model: DeployedModel, shape: Shape) -> onnx.ModelProto:
         )
     if program is None:
         raise WsolError("torch.onnx.export gave nothing; this is a bug of ours")
-    proto = program.model_proto
+    proto = ir.to_proto(slices.merge(program.model))
     _name_by_module(proto.graph.node)
     _drop_traces(proto.graph)
     check(proto, shape)

@@ -183,9 +183,9 @@ def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
         net.pixel_head.variance.uniform_(0.5, 2)
         x = torch.randn(1, 3, *size)
         bordered = net.bordered(x)
-        fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
+        fine = net.pixel_head.read(net.backbone(bordered).last, bordered.shape[2:], border=0)
         cells = [-(-side // 4) for side in size]
-        expected = net.pixel_head(fine, net.backbone(x)[-1])[
+        expected = net.pixel_head(fine, net.backbone(x).last[-1])[
             :, :, 4 : 4 + cells[0], 4 : 4 + cells[1]
         ]
         assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
@@ -253,6 +253,18 @@ def test_context_learns_in_self_training_and_so_does_the_backbone_from_it():
     net.pixels(found).sum().backward()
     assert net.pixel_head.context.hidden.weight.grad.any()
     assert any(p.grad is not None and p.grad.any() for p in net.backbone.parameters())
+
+
+def test_a_mask_alone_asks_nothing_of_the_deepest_blocks():
+    net = network(
+        backbone="efficientnet_lite0", depths=2, context=True, probe=0.75, reflect=16
+    ).eval()
+    net.pixel_head.attached = True
+    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
+    net.infer(torch.randn(1, 3, 61, 83), ["mask"])["mask"].sum().backward()
+    blocks = net.backbone.features.net.blocks
+    learned = [any(p.grad is not None and p.grad.any() for p in b.parameters()) for b in blocks]
+    assert learned == [True, True, True, True, False]
 
 
 def test_sharpening_multiplies_what_the_context_says_too():

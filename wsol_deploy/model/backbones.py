@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,12 +34,24 @@ OFFLINE = (
 )
 
 
+class Maps(NamedTuple):
+    """Features of an image, N x k x h x w each, a map a stride, shallow first.
+
+    Attributes:
+        last: the last map of each stride.
+        first: that of the first blocks of the stride, where timm tells them apart; else the last.
+    """
+
+    last: list[Tensor]
+    first: list[Tensor]
+
+
 class Backbone(nn.Module):
     """Features at several strides of a convolutional network.
 
     Attributes:
-        channels: channels of each returned feature map, shallow first.
-        strides: its stride to the input.
+        channels, first_channels: of the last and of the first map of each stride, shallow first.
+        strides: their strides to the input.
         covers: whether the cells reach over an image of any size; VGG's pooling drops what is left.
         mean, std: of the input's normalisation, a value a channel, for pixels in [0, 1].
     """
@@ -50,14 +63,13 @@ class Backbone(nn.Module):
         with torch.no_grad():
             maps = features.eval()(torch.zeros(1, 3, PROBE, PROBE))
             odd = features(torch.zeros(1, 3, ODD, ODD))
-        self.channels = tuple(x.shape[1] for x in maps)
-        self.strides = tuple(round(PROBE / x.shape[2]) for x in maps)
-        self.covers = all(
-            x.shape[2] == -(-ODD // stride) for x, stride in zip(odd, self.strides, strict=True)
-        )
+        self.channels, self.first_channels = (tuple(x.shape[1] for x in each) for each in maps)
+        self.strides = tuple(round(PROBE / x.shape[2]) for x in maps.last)
+        pairs = zip(odd.last, self.strides, strict=True)
+        self.covers = all(x.shape[2] == -(-ODD // stride) for x, stride in pairs)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Feature maps, shallow first.
+    def forward(self, x: Tensor) -> Maps:
+        """Feature maps.
 
         Args:
             x: N x 3 x H x W, normalised.
@@ -66,18 +78,18 @@ class Backbone(nn.Module):
 
 
 class Stages(nn.Module):
-    """A network cut into stages; returns each stage's output."""
+    """A network cut into stages, each with one map."""
 
     def __init__(self, stages: Sequence[nn.Module]) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> Maps:
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return maps
+        return Maps(maps, maps)
 
 
 class SameConv2d(nn.Conv2d):
@@ -93,20 +105,32 @@ class SameConv2d(nn.Conv2d):
 
 
 class TimmStages(nn.Module):
-    """A timm model's last map at each stride."""
+    """A timm model's maps at each stride; of EfficientNets and their like the first one too."""
 
     def __init__(self, net: Any, deepest: int) -> None:
         super().__init__()
         last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
         wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
         wanted = wanted or [max(last.values())]
-        self.indices = net.prune_intermediate_layers(wanted, prune_norm=True)
+        self.options: dict[str, bool] = {}
+        first = wanted
+        if "extra_blocks" in inspect.signature(net.forward_intermediates).parameters:
+            # blocks are counted from 1, the stem is 0
+            ends, self.options = net.stage_ends, {"extra_blocks": True}
+            first = [ends[at - 1] + 1 if at else ends[at] for at in wanted]
+            wanted = [ends[at] for at in wanted]
+        self.indices = sorted({*first, *wanted})
+        net.prune_intermediate_layers(self.indices, prune_norm=True, **self.options)
+        self.last, self.first = (
+            [self.indices.index(at) for at in each] for each in (wanted, first)
+        )
         self.net = net
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        return self.net.forward_intermediates(
-            x, indices=self.indices, intermediates_only=True, output_fmt="NCHW"
+    def forward(self, x: Tensor) -> Maps:
+        maps = self.net.forward_intermediates(
+            x, indices=self.indices, intermediates_only=True, output_fmt="NCHW", **self.options
         )
+        return Maps([maps[at] for at in self.last], [maps[at] for at in self.first])
 
 
 def build(

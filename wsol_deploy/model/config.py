@@ -53,8 +53,8 @@ class ModelConfig(BaseModel):
             (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
         smooth: the mask is of the mean of its logits over so many of its cells a side, an odd
             number; 1 leaves them as they are. The logits its loss sees are never smoothed.
-        context: the pixel head also reads the deepest features whose stride divides `reflect`, from
-            self-training on.
+        context: the pixel head also reads the first features of the deepest stride that divides
+            `reflect`, from self-training on.
         probe: how much of the mask at inference is drawn by a linear probe fitted to the image
             itself, and smoothed again; its share of the image then goes half-way to the usual one
             (model/probe.py). 0 leaves all of it out.

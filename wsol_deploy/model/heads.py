@@ -14,15 +14,16 @@ from wsol_deploy.model.features import Features
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also the features it reads (N x k x h'' x w''), and those of each depth, of
-    the image without its border (N x k' x h' x w', shallow first); both detached until
-    self-training.
+    With a pixel head also the features it reads (N x k x h'' x w''), and of the image without its
+    border those of each depth (N x k' x h' x w', shallow first) and those for the head's context;
+    all detached until self-training.
     """
 
     class_maps: Tensor
     logits: Tensor
     fine: Tensor | None = None
     depths: tuple[Tensor, ...] = ()
+    surroundings: Tensor | None = None
 
 
 class MapHead(nn.Module):

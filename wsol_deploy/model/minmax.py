@@ -51,7 +51,7 @@ class MinMaxNetwork(MapNetwork):
                 config.pixel_head,
                 masks,
                 backbone.covers,
-                (backbone.channels[self.deepest], cut[-1]) if config.context else None,
+                (backbone.first_channels[self.deepest], cut[-1]) if config.context else None,
             )
             if config.probe:
                 self.probed_at = self._nested(self.pixel_head.used[0])
@@ -74,15 +74,20 @@ class MinMaxNetwork(MapNetwork):
         """M's forward: class maps and scores of the image."""
         size = (x.shape[2], x.shape[3])
         maps = self.backbone(self.bordered(x))
-        found = self.localizer(self.read(maps, size))
-        if self.pixel_head is None:
+        found = self.localizer(self.read(maps.last, size))
+        head = self.pixel_head
+        if head is None:
             return found
-        fine = self.pixel_head.read(maps, size, self.border)
-        pairs = zip(maps[: self.deepest + 1], self.backbone.strides, strict=False)
-        depths = [self.within_border(m, size, stride) for m, stride in pairs]
-        if not self.pixel_head.attached:
-            depths = [m.detach() for m in depths]
-        return found._replace(fine=fine, depths=tuple(depths))
+        fine = head.read(maps.last, size, self.border)
+
+        def cut(maps: Tensor, stride: int) -> Tensor:
+            maps = self.within_border(maps, size, stride)
+            return maps if head.attached else maps.detach()
+
+        strides = self.backbone.strides[: self.deepest + 1]
+        depths = tuple(cut(m, stride) for m, stride in zip(maps.last, strides, strict=False))
+        surroundings = cut(maps.first[self.deepest], strides[-1])
+        return found._replace(fine=fine, depths=depths, surroundings=surroundings)
 
     def class_maps(self, x: Tensor) -> Tensor:
         """A alone: N x c x h' x w'."""
@@ -112,14 +117,15 @@ class MinMaxNetwork(MapNetwork):
             return self.masks(found, size)
         masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
         seen = self.probe(masks, [found.depths[at] for at in self.probed_at])
-        masks = usual_share(masks.lerp(seen, self.config.probe), self.probe.usual)
+        masks = usual_share(masks + self.config.probe * (seen - masks), self.probe.usual)
         return self.drawn(logits_of(masks), found, size)
 
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
-        assert self.pixel_head is not None and found.fine is not None
+        assert self.pixel_head is not None
+        assert found.fine is not None and found.surroundings is not None
         draw = self.pixel_head.inner if self.border else self.pixel_head
-        return draw(found.fine, found.depths[-1])
+        return draw(found.fine, found.surroundings)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:

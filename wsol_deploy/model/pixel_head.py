@@ -4,8 +4,8 @@ Class maps are as coarse as the stride they are read at, and their context runs 
 things. Their extremes are enough to teach a small head on shallow features, which sees only a few
 dozen pixels around a place, what foreground looks like (F-CAM, Belharbi et al. 2022; NEGEV,
 Belharbi et al. 2022). The features are detached until self-training: the backbone does not learn
-from class maps' guesses. From self-training on the deepest features add what the surroundings say:
-by then masks are taught, and not the class maps' extremes.
+from class maps' guesses. From self-training on deep features add what the surroundings say: by then
+masks are taught, and not the class maps' extremes.
 """
 
 from __future__ import annotations

@@ -106,8 +106,9 @@ class Probe(nn.Module):
 
     def _cells(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The maps' means over the cells of the coarsest: N x k x cells."""
-        coarsest = self.strides[-1]
-        pooled = [F.avg_pool2d(m, coarsest // s) for m, s in zip(maps, self.strides, strict=True)]
+        ratios = [self.strides[-1] // stride for stride in self.strides]
+        pairs = zip(maps, ratios, strict=True)
+        pooled = [F.avg_pool2d(m, ratio) if ratio > 1 else m for m, ratio in pairs]
         return torch.cat([m[:, :, : size[0], : size[1]] for m in pooled], dim=1).flatten(2)
 
 

@@ -1,0 +1,41 @@
+"""Crops in one step: a Slice copies what it keeps, and a row at a time on one core."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxscript import ir
+from onnxscript.optimizer import fold_constants
+from onnxscript.rewriter import pattern, rewrite
+
+
+class OneCrop(pattern.RewriteRuleClassBase):
+    """A Slice of a Slice along other axes is one Slice along the axes of both."""
+
+    def pattern(
+        self, op: Any, x: Any, from1: Any, to1: Any, axes1: Any, steps1: Any,
+        from2: Any, to2: Any, axes2: Any, steps2: Any,
+    ) -> Any:  # fmt: skip
+        """What is looked for; the first Slice has no other reader."""
+        return op.Slice(op.Slice(x, from1, to1, axes1, steps1), from2, to2, axes2, steps2)
+
+    def check(self, context: Any, axes1: ir.Value, axes2: ir.Value, **_: Any) -> bool:
+        """Whether both axes are known, counted from the front and different."""
+        known = [ir.convenience.get_const_tensor(axes) for axes in (axes1, axes2)]
+        axes = [int(axis) for tensor in known if tensor is not None for axis in tensor.numpy()]
+        return None not in known and min(axes) >= 0 and len(set(axes)) == len(axes)
+
+    def rewrite(
+        self, op: Any, x: Any, from1: Any, to1: Any, axes1: Any, steps1: Any,
+        from2: Any, to2: Any, axes2: Any, steps2: Any,
+    ) -> Any:  # fmt: skip
+        """The one Slice."""
+        pairs = ((from1, from2), (to1, to2), (axes1, axes2), (steps1, steps2))
+        return op.Slice(x, *(op.Concat(*pair, axis=0) for pair in pairs))
+
+
+def merge(model: ir.Model) -> ir.Model:
+    """The graph with crops in one step each."""
+    merged = rewrite(model, [OneCrop.rule()])
+    fold_constants(merged)
+    return merged
