@@ -19,9 +19,9 @@ class OneCrop(pattern.RewriteRuleClassBase):
         """What is looked for; the first Slice has no other reader."""
         return op.Slice(op.Slice(x, from1, to1, axes1, steps1), from2, to2, axes2, steps2)
 
-    def check(self, context: Any, axes1: ir.Value, axes2: ir.Value, **_: Any) -> bool:
+    def check(self, op: Any, *_: Any, **found: Any) -> Any:
         """Whether both axes are known, counted from the front and different."""
-        known = [ir.convenience.get_const_tensor(axes) for axes in (axes1, axes2)]
+        known = [ir.convenience.get_const_tensor(found[name]) for name in ("axes1", "axes2")]
         axes = [int(axis) for tensor in known if tensor is not None for axis in tensor.numpy()]
         return None not in known and min(axes) >= 0 and len(set(axes)) == len(axes)
 

@@ -45,7 +45,8 @@ def count(graph: onnx.ModelProto) -> int:
         ("a = Slice(x, one, last, two, two)  y = Slice(a, two, last, three, one)", 1),
         ("a = Slice(x, one, last, two, one)  y = Slice(a, two, last, two, one)", 2),
         ("a = Slice(x, one, last, three, one)  y = Slice(a, two, last, back, one)", 2),
-        ("a = Slice(x, one, last, two, one)  b = Slice(a, two, last, three, one)  s = ReduceSum(a)  y = Add(b, s)", 2),
+        ("a = Slice(x, one, last, two, one)  b = Slice(a, two, last, three, one) "
+         "s = ReduceSum(a)  y = Add(b, s)", 2),
     ],
     ids=["sides", "steps", "same-side", "counted-from-the-back", "read-twice"],
 )  # fmt: skip
