@@ -52,9 +52,10 @@ def graph(model: DeployedModel, shape: Shape) -> onnx.ModelProto:
             external_data=False,
             verbose=False,
         )
-    if program is None:
-        raise WsolError("torch.onnx.export gave nothing; this is a bug of ours")
-    proto = ir.to_proto(slices.merge(program.model))
+        if program is None:
+            raise WsolError("torch.onnx.export gave nothing; this is a bug of ours")
+        model = slices.merge(program.model)
+    proto = ir.to_proto(model)
     _name_by_module(proto.graph.node)
     _drop_traces(proto.graph)
     check(proto, shape)

@@ -1,4 +1,4 @@
-"""Crops in one step: a Slice copies what it keeps, and a row at a time on one core."""
+"""Crops in one step, not in one a side: each Slice copies what it keeps, on one core."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OneCrop(pattern.RewriteRuleClassBase):
 
 
 def merge(model: ir.Model) -> ir.Model:
-    """The graph with crops in one step each."""
+    """The graph with two Slices in one, wherever one follows the other along another axis."""
     merged = rewrite(model, [OneCrop.rule()])
     fold_constants(merged)
     return merged

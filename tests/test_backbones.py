@@ -31,14 +31,20 @@ def test_output_stride_is_what_was_asked_for(name, stride, last_stages):
     assert [x.shape[1] for x in maps] == list(net.channels)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3_small_050"])
-def test_first_is_the_map_of_the_first_blocks_of_a_stride(name):
-    net = backbones.build(name, weights="none").eval()
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [
+        ("efficientnet_lite0", 32), ("efficientnet_lite0", 16), ("efficientnet_lite0", 8),
+        ("mobilenetv3_small_050", 32),
+    ],
+)  # fmt: skip
+def test_first_is_the_map_of_the_first_blocks_of_a_stride(name, stride):
+    net = backbones.build(name, weights="none", output_stride=stride).eval()
     outputs = []
     for block in net.features.net.blocks:
         block.register_forward_hook(lambda block, inputs, output: outputs.append(output))
     maps = net(torch.randn(1, 3, 64, 96))
-    for stride, first, last in zip(net.strides, *reversed(maps), strict=True):
+    for stride, first, last in zip(net.strides, maps.first, maps.last, strict=True):
         same = [x for x in outputs if x.shape[2] == 64 // stride]
         assert torch.equal(first, same[0]) and torch.equal(last, same[-1])
     assert net.first_channels != net.channels

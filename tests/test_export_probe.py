@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from exporting import CONFIG, quick, save_checkpoint
 
 from wsol_deploy import runtime
 from wsol_deploy.export import export_model
+from wsol_deploy.export.half import halve
 from wsol_deploy.model import checkpoint
 from wsol_deploy.model.deploy import load_deployed
 
@@ -53,3 +55,26 @@ def test_every_format_fits_the_same_probe(
     found = runtime.load(exported[kind], device="cpu", trust=True).run(batch)["mask"]
     assert mask.std() > 0.05
     np.testing.assert_allclose(found, mask[:, 0].numpy().reshape(found.shape), atol=1e-3)
+
+
+def test_no_side_is_cropped_on_its_own(exported: dict[str, Path]) -> None:
+    graph = onnx.load(exported["onnx"]).graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    crops = {node.output[0]: node for node in graph.node if node.op_type == "Slice"}
+    axes = {name: set(constants[crop.input[3]].tolist()) for name, crop in crops.items()}
+    assert {2, 3} in axes.values()
+    for name, crop in crops.items():
+        assert axes[name] & axes.get(crop.input[0], axes[name])
+
+
+def test_in_half_precision_the_context_of_earlier_blocks_is_read_in_float32(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update=HEAD | {"backbone": "efficientnet_lite0"})
+    model = load_deployed(save_checkpoint(tmp_path / "best.safetensors", config=config))
+    context = model.network.pixel_head.context
+    assert context.hidden.in_channels == 80 and model.network.backbone.channels[-1] == 112
+    torch.nn.init.normal_(context.logit.weight)
+    image = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        mask, half = (each(image)[0] for each in (model, halve(model)))
+    assert half.dtype == torch.float32
+    assert 0 < (mask - half).abs().max() < 0.1

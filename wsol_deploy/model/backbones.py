@@ -35,11 +35,12 @@ OFFLINE = (
 
 
 class Maps(NamedTuple):
-    """Features of an image, N x k x h x w each, a map a stride, shallow first.
+    """Features of an image, N x k x h x w each, a map a depth, shallow first.
 
     Attributes:
-        last: the last map of each stride.
-        first: that of the first blocks of the stride, where timm tells them apart; else the last.
+        last: the last map of each depth, of most networks that of each stride.
+        first: that of the first blocks of the same stride, where timm tells them apart; else the
+            last.
     """
 
     last: list[Tensor]
@@ -50,7 +51,7 @@ class Backbone(nn.Module):
     """Features at several strides of a convolutional network.
 
     Attributes:
-        channels, first_channels: of the last and of the first map of each stride, shallow first.
+        channels, first_channels: of the last and of the first map of each depth, shallow first.
         strides: their strides to the input.
         covers: whether the cells reach over an image of any size; VGG's pooling drops what is left.
         mean, std: of the input's normalisation, a value a channel, for pixels in [0, 1].
@@ -105,24 +106,26 @@ class SameConv2d(nn.Conv2d):
 
 
 class TimmStages(nn.Module):
-    """A timm model's maps at each stride; of EfficientNets and their like the first one too."""
+    """A timm model's maps at each stride; of its EfficientNets and MobileNets the first one too."""
 
     def __init__(self, net: Any, deepest: int) -> None:
         super().__init__()
-        last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
-        wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
-        wanted = wanted or [max(last.values())]
+        strides = [info["reduction"] for info in net.feature_info]
+        last = {stride: at for at, stride in enumerate(strides)}
+        kept = [stride for stride in last if 4 <= stride <= deepest] or strides[-1:]
+        ends = starts = [last[stride] for stride in kept]
         self.options: dict[str, bool] = {}
-        first = wanted
         if "extra_blocks" in inspect.signature(net.forward_intermediates).parameters:
-            # blocks are counted from 1, the stem is 0
-            ends, self.options = net.stage_ends, {"extra_blocks": True}
-            first = [ends[at - 1] + 1 if at else ends[at] for at in wanted]
-            wanted = [ends[at] for at in wanted]
-        self.indices = sorted({*first, *wanted})
+            self.options["extra_blocks"] = True
+            blocks = (
+                net.stage_ends
+            )  # counted from 1; the stem, 0, is followed by blocks at stride 2
+            starts = [blocks[strides.index(stride) - 1] + 1 for stride in kept]
+            ends = [blocks[at] for at in ends]
+        self.indices = sorted({*starts, *ends})
         net.prune_intermediate_layers(self.indices, prune_norm=True, **self.options)
-        self.last, self.first = (
-            [self.indices.index(at) for at in each] for each in (wanted, first)
+        self.ends, self.starts = (
+            [self.indices.index(at) for at in each] for each in (ends, starts)
         )
         self.net = net
 
@@ -130,7 +133,7 @@ class TimmStages(nn.Module):
         maps = self.net.forward_intermediates(
             x, indices=self.indices, intermediates_only=True, output_fmt="NCHW", **self.options
         )
-        return Maps([maps[at] for at in self.last], [maps[at] for at in self.first])
+        return Maps([maps[at] for at in self.ends], [maps[at] for at in self.starts])
 
 
 def build(

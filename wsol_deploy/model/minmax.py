@@ -80,13 +80,13 @@ class MinMaxNetwork(MapNetwork):
             return found
         fine = head.read(maps.last, size, self.border)
 
-        def cut(maps: Tensor, stride: int) -> Tensor:
-            maps = self.within_border(maps, size, stride)
-            return maps if head.attached else maps.detach()
+        def inside(one: Tensor, stride: int) -> Tensor:
+            one = self.within_border(one, size, stride)
+            return one if head.attached else one.detach()
 
         strides = self.backbone.strides[: self.deepest + 1]
-        depths = tuple(cut(m, stride) for m, stride in zip(maps.last, strides, strict=False))
-        surroundings = cut(maps.first[self.deepest], strides[-1])
+        depths = tuple(inside(m, stride) for m, stride in zip(maps.last, strides, strict=False))
+        surroundings = inside(maps.first[self.deepest], strides[-1])
         return found._replace(fine=fine, depths=depths, surroundings=surroundings)
 
     def class_maps(self, x: Tensor) -> Tensor:

@@ -42,9 +42,9 @@ class Context(nn.Module):
         for parameter in self.logit.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, deep: Tensor) -> Tensor:
+    def forward(self, surroundings: Tensor) -> Tensor:
         """N x m x h x w of N x k x h x w, each place normalised over its channels."""
-        places = deep.permute(0, 2, 3, 1)
+        places = surroundings.permute(0, 2, 3, 1)
         standard = F.layer_norm(places, places.shape[3:]).permute(0, 3, 1, 2)
         return self.logit(self.hidden(standard).relu())
 
@@ -54,8 +54,8 @@ class PixelHead(nn.Module):
 
     Args:
         channels: of the backbone's maps, shallow first.
-        strides: of the same. The first map at stride 4 and at stride 8 are read, the deepest only
-            for the context: it sees too much.
+        strides: of the same. The maps at stride 4 and at stride 8 are read, of several the
+            shallowest; never the deepest: it sees too much.
         hidden: channels between the two convolutions.
         masks: m, how many it draws.
         covers: whether the maps' cells reach over an image of any size.
@@ -110,27 +110,28 @@ class PixelHead(nn.Module):
         wider = [upsample(m, cells, s / self.stride, start, self.covers) for m, s in pairs]
         return torch.cat([finest, *wider], dim=1)
 
-    def forward(self, fine: Tensor, deep: Tensor) -> Tensor:
+    def forward(self, fine: Tensor, surroundings: Tensor) -> Tensor:
         """Logits, N x m x h x w at `stride`, of features read without a border.
 
         Args:
             fine: what `read` read.
-            deep: the maps for the context, of the image without a border.
+            surroundings: the maps for the context, of the image without a border.
         """
-        return self._in_context(self._local(fine), deep)
+        return self._in_context(self._local(fine), surroundings)
 
-    def inner(self, fine: Tensor, deep: Tensor) -> Tensor:
+    def inner(self, fine: Tensor, surroundings: Tensor) -> Tensor:
         """The same of features read with a border: of all cells but the outermost `REACH`.
 
         At inference mean and variance are folded into the convolution, which zero padding would
         not allow, for its zeros stand for the mean: one pass over the features less.
         """
         if self.training:
-            return self._in_context(self._local(fine)[:, :, REACH:-REACH, REACH:-REACH], deep)
+            logits = self._local(fine)[:, :, REACH:-REACH, REACH:-REACH]
+            return self._in_context(logits, surroundings)
         assert self.hidden.bias is not None
         weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
         bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
-        return self._in_context(self.logit(F.conv2d(fine, weight, bias).relu()), deep)
+        return self._in_context(self.logit(F.conv2d(fine, weight, bias).relu()), surroundings)
 
     @torch.no_grad()
     def sharpen(self, factor: float) -> None:
@@ -150,11 +151,11 @@ class PixelHead(nn.Module):
     def _local(self, fine: Tensor) -> Tensor:
         return self.logit(self.hidden(self._standard(fine)).relu())
 
-    def _in_context(self, logits: Tensor, deep: Tensor) -> Tensor:
+    def _in_context(self, logits: Tensor, surroundings: Tensor) -> Tensor:
         if self.context is None or (self.training and not self.attached):
             return logits
         cells, stride = (logits.shape[2], logits.shape[3]), self.context.stride / self.stride
-        return logits + upsample(self.context(deep), cells, stride, covered=self.covers)
+        return logits + upsample(self.context(surroundings), cells, stride, covered=self.covers)
 
     def _standard(self, fine: Tensor) -> Tensor:
         """Batch normalisation; unlike the library's it does not follow whatever it sees."""

@@ -62,7 +62,7 @@ class Probe(nn.Module):
         Returns:
             N x m x h x w in [0, 1].
         """
-        y = F.avg_pool2d(masks, self.strides[-1] // self.strides[0])
+        y = _pooled(masks, self.strides[-1] // self.strides[0])
         x = self._cells(maps, (y.shape[2], y.shape[3]))
         mean = y.mean(dim=(2, 3))[:, :, None]
         y = y.flatten(2) - mean
@@ -106,10 +106,13 @@ class Probe(nn.Module):
 
     def _cells(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """The maps' means over the cells of the coarsest: N x k x cells."""
-        ratios = [self.strides[-1] // stride for stride in self.strides]
-        pairs = zip(maps, ratios, strict=True)
-        pooled = [F.avg_pool2d(m, ratio) if ratio > 1 else m for m, ratio in pairs]
+        pairs = zip(maps, self.strides, strict=True)
+        pooled = [_pooled(m, self.strides[-1] // stride) for m, stride in pairs]
         return torch.cat([m[:, :, : size[0], : size[1]] for m in pooled], dim=1).flatten(2)
+
+
+def _pooled(maps: Tensor, ratio: int) -> Tensor:
+    return maps if ratio == 1 else F.avg_pool2d(maps, ratio)
 
 
 def usual_share(masks: Tensor, usual: Tensor) -> Tensor:
