@@ -54,8 +54,8 @@ def graph(model: DeployedModel, shape: Shape) -> onnx.ModelProto:
         )
         if program is None:
             raise WsolError("torch.onnx.export gave nothing; this is a bug of ours")
-        model = slices.merge(program.model)
-    proto = ir.to_proto(model)
+        merged = slices.merge(program.model)
+    proto = ir.to_proto(merged)
     _name_by_module(proto.graph.node)
     _drop_traces(proto.graph)
     check(proto, shape)
