@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import re
@@ -15,11 +16,17 @@ from safetensors.torch import load_file  # noqa: E402
 from training import SELF_TRAINED, changed, tiny_dataset, tiny_recipe  # noqa: E402
 
 from wsol_deploy.errors import ArtifactError, UsageError  # noqa: E402
+from wsol_deploy.reproduce.measure import training_time  # noqa: E402
 from wsol_deploy.runs import BEST, LAST  # noqa: E402
 from wsol_deploy.train import self_training  # noqa: E402
 from wsol_deploy.train.loop import train  # noqa: E402
 from wsol_deploy.train.state import TAUGHT  # noqa: E402
 from wsol_deploy.train.updates import NotFinite, Updater  # noqa: E402
+
+
+def table(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def test_after_the_last_epoch_and_once(tmp_path, caplog):
@@ -75,6 +82,13 @@ def test_it_goes_on_from_its_last_round(tmp_path, monkeypatch, caplog):
     assert seen == list(range(4 + 2, 4 + 7))
     assert not changed(load_file(run / BEST), load_file(tmp_path / "whole" / BEST))
     assert not (run / TAUGHT).exists()
+    rounds, once = table(run / "self-training.csv"), table(tmp_path / "whole/self-training.csv")
+    assert [row["updates"] for row in rounds] == ["2", "4", "6", "7"]
+    assert [row["step"] for row in rounds] == ["6", "8", "10", "11"]
+    assert [row["train_pixels"] for row in rounds] == [row["train_pixels"] for row in once]
+    spent = [float(row["seconds"]) for row in rounds + table(run / "metrics.csv")]
+    assert training_time(run)["minutes"] == pytest.approx(sum(spent) / 60)
+    assert training_time(run)["epochs"] == 2
 
     for share, epochs in ((2, 2), (0.875, 4)):  # another length; of other weights, as long
         other = whole["training"] | {"self_training": share}
@@ -88,6 +102,7 @@ def test_it_goes_on_from_its_last_round(tmp_path, monkeypatch, caplog):
         seen.clear()
         assert train(again, dataset, run, quiet=True).self_trained
         assert len(seen) == math.ceil(share * 2 * epochs) + 2 * (epochs - 2)
+        assert len(table(run / "self-training.csv")) == math.ceil(share * epochs)
         assert not (run / TAUGHT).exists()
 
 

@@ -14,7 +14,7 @@ from wsol_deploy import runs
 from wsol_deploy.errors import UsageError
 from wsol_deploy.files import write_whole
 from wsol_deploy.locks import alone
-from wsol_deploy.train.logs import METRICS, TENSORBOARD
+from wsol_deploy.train.logs import METRICS, TAUGHT_METRICS, TENSORBOARD
 from wsol_deploy.train.methods import check_meaning
 from wsol_deploy.train.recipe import Recipe
 from wsol_deploy.train.recipe_file import load_recipe, parse, run_recipe, to_toml
@@ -22,7 +22,7 @@ from wsol_deploy.train.state import FILE as STATE
 from wsol_deploy.train.state import TAUGHT
 
 RECIPE = "recipe.toml"
-FILES = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, TAUGHT, METRICS)
+FILES = (RECIPE, runs.DATA, runs.BEST, runs.LAST, STATE, TAUGHT, METRICS, TAUGHT_METRICS)
 OURS = (*FILES, TENSORBOARD, runs.EXPORT_FOLDER)
 METHOD = "model.method"
 LENGTHS = ("optim.epochs", "training.max_steps")

@@ -1,4 +1,4 @@
-"""The records of a run: metrics.csv and TensorBoard, both cut back to where a run is resumed."""
+"""The records of a run: tables and TensorBoard, all cut back to where a run is resumed."""
 
 from __future__ import annotations
 
@@ -23,31 +23,34 @@ from wsol_deploy.files import readable, write_whole
 from wsol_deploy.train.loader import Images
 
 METRICS = "metrics.csv"
+TAUGHT_METRICS = "self-training.csv"
 TENSORBOARD = "tensorboard"
+COUNTERS = ("epoch", "updates", "step")
 SHOWN = 4
 SHOWN_SIDE = 256
 TIMES_SHOWN = 20
 
 
 class MetricsFile:
-    """A row an epoch: epoch and step (counted from 1), losses, errors, speed.
+    """A row an epoch, or a round of a self-training: where it ended, losses, errors, speed.
 
     Args:
-        folder: of the run.
-        epoch: rows of this epoch and later, from an interrupted run, are dropped.
+        path: of the table.
+        counter: the column that counts, from 1.
+        done: rows that count further, of an interrupted run, are dropped.
     """
 
-    def __init__(self, folder: Path, epoch: int) -> None:
-        self.path = folder / METRICS
+    def __init__(self, path: Path, counter: str, done: int) -> None:
+        self.path = path
         self._rows: list[dict[str, Any]] = []
-        if epoch and self.path.is_file():
+        if done and self.path.is_file():
             with self.path.open(newline="", encoding="utf-8") as stream:
-                kept = (row for row in csv.DictReader(stream) if int(row["epoch"]) <= epoch)
+                kept = (row for row in csv.DictReader(stream) if int(row[counter]) <= done)
                 self._rows = list(kept)
         self._write()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append an epoch."""
+        """Append a row."""
         self._rows.append(row)
         self._write()
 
@@ -85,9 +88,9 @@ class Board:
             self._write(Event(wall_time=time.time(), step=step + 1, session_log=purge))
 
     def add(self, row: dict[str, Any]) -> None:
-        """Plot an epoch's numbers over the updates."""
+        """Plot a row's numbers over the updates."""
         for name, value in row.items():
-            if name not in ("epoch", "step") and value is not None:
+            if name not in COUNTERS and value is not None:
                 self._add(row["step"], summary.scalar(name, value))
 
     def show(self, network: Any, pixels: Callable[[Tensor], Tensor], epoch: int, step: int) -> None:

@@ -71,8 +71,9 @@ def train(
     """Train, or go on with the training whose state is in the folder.
 
     After every epoch the folder holds best.safetensors (the model of the run, see
-    `TrainingRecipe.keep`), last.safetensors, state.safetensors and metrics.csv. An epoch that
-    `max_steps` cuts short is the run's model only if none has ended.
+    `TrainingRecipe.keep`), last.safetensors, state.safetensors and metrics.csv, after a
+    self-training's rounds self-training.csv too. An epoch that `max_steps` cuts short is the run's
+    model only if none has ended.
 
     Args:
         recipe: of the training.
@@ -149,19 +150,24 @@ class _Run:
             return False
         self.course = course = self._course()
         self.display.self_training(course.done, course.updates)
+        if self.records is not None:
+            self.records.teach(course)
+        at, began = self.position, time.perf_counter()
 
         def keep(course: Course, totals: Totals) -> None:
-            self.course = course
-            self.display.round(totals.over(self.world).means())
+            nonlocal began
+            self.course, now = course, time.perf_counter()
+            means = totals.over(self.world).means()
+            self.display.round(means)
             if self.records is not None:
-                self.records.teaching(course)
+                self.records.teaching(_round(at, course, means, now - began), course)
             self.world.wait()
+            began = now
 
         def advance(totals: Totals) -> bool:
             self.display.taught(totals.means())
             return any(self.world.sum([stop()]))
 
-        at = self.position
         try:
             if self_train(self.updater, self.images, self._load, at, course, keep, advance):
                 return True
@@ -294,6 +300,16 @@ class _Run:
             f"{error} in epoch {at.epoch + 1}, step {at.step + 1} of {len(self.loader)}; {good}; "
             "train again with a lower optim.lr, or with optim.clip=1"
         )
+
+
+def _round(at: Position, course: Course, means: dict[str, float], seconds: float) -> dict[str, Any]:
+    """The row of self-training.csv."""
+    return {
+        "updates": course.done,
+        "step": at.steps + course.done,
+        **{f"train_{name}": value for name, value in means.items()},
+        "seconds": seconds,
+    }
 
 
 def _network(recipe: Recipe, classes: int, world: World) -> nn.Module:

@@ -14,7 +14,7 @@ from wsol_deploy.model import checkpoint
 from wsol_deploy.runs import BEST, LAST
 from wsol_deploy.train.cards import measured
 from wsol_deploy.train.loader import Images
-from wsol_deploy.train.logs import Board, MetricsFile
+from wsol_deploy.train.logs import METRICS, TAUGHT_METRICS, Board, MetricsFile
 from wsol_deploy.train.state import TAUGHT, Course, Position, save_course, save_state
 from wsol_deploy.train.updates import Updater
 from wsol_deploy.train.validation import Score
@@ -26,7 +26,7 @@ def weights_of_last_epoch(folder: Path) -> str:
 
 
 class Records:
-    """Checkpoints, state, metrics.csv and TensorBoard of one run.
+    """Checkpoints, state, metrics.csv, self-training.csv and TensorBoard of one run.
 
     Args:
         folder: of the run.
@@ -44,7 +44,7 @@ class Records:
     ) -> None:
         self.folder, self.card, self.updater = folder, card, updater
         with self._whole_or_not():
-            self._metrics = MetricsFile(folder, position.epoch)
+            self._metrics = MetricsFile(folder / METRICS, "epoch", position.epoch)
             self._board = Board(folder, valid, updater.recipe.optim.epochs, position.steps)
 
     def epoch(self, row: dict[str, Any], score: Score | None, kept: bool, at: Position) -> None:
@@ -71,9 +71,22 @@ class Records:
         """Whether the model of the run is the network of the last epoch, as that left it."""
         return read_card(self.folder / BEST).weights_sha256 == weights_of_last_epoch(self.folder)
 
-    def teaching(self, course: Course) -> None:
-        """In a self-training, before a round."""
+    def teach(self, course: Course) -> None:
+        """Before a self-training, or before it goes on."""
         with self._whole_or_not():
+            path = self.folder / TAUGHT_METRICS
+            self._taught_metrics = MetricsFile(path, "updates", course.done)
+
+    def teaching(self, row: dict[str, Any], course: Course) -> None:
+        """After a round of a self-training.
+
+        Args:
+            row: of self-training.csv.
+            course: what goes on from there.
+        """
+        with self._whole_or_not():
+            self._taught_metrics.add(row)
+            self._board.add(row)
             save_course(self.folder, self.updater, course, weights_of_last_epoch(self.folder))
 
     def taught(self, network: Any, score: Score | None) -> None:

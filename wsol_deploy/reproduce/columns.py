@@ -27,7 +27,7 @@ class Column:
 COLUMNS = {
     name: Column(f"{metric.title} %", metric.meaning) for name, metric in DEFINITIONS.items()
 } | {
-    "minutes": Column("training, min", "Minutes of the whole training, validation included.", 1),
+    "minutes": Column("training, min", "Minutes of it, validation and self-training included.", 1),
     "epoch_seconds": Column("epoch, s", "Median seconds of an epoch, validation included.", 1),
     "passes": Column(
         "passes", "Images forwarded through the localizer, an image, in the last epoch."

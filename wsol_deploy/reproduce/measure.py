@@ -21,7 +21,7 @@ from wsol_deploy.evaluation.run import Predictions, open_model
 from wsol_deploy.files import write_whole
 from wsol_deploy.reproduce.jobs import RESULT, Job
 from wsol_deploy.runs import BEST
-from wsol_deploy.train.logs import METRICS
+from wsol_deploy.train.logs import METRICS, TAUGHT_METRICS
 
 IMAGES, MASKS = "images.csv", "masks.npz"
 COPIES = 1000
@@ -67,28 +67,32 @@ def measure(job: Job, data: Path, shown: Iterable[str], device: str) -> None:
         "data_sha256": predictor.card.data.sha256,
         "threshold_chosen_on": predictor.card.threshold.chosen_on,
         "machine": machine(predictor.device),
-        **training_time(job.folder / METRICS),
+        **training_time(job.folder),
         **evaluation.as_dict(),
     }
     write_whole(job.folder / RESULT, json.dumps(document, indent=2, ensure_ascii=False).encode())
 
 
-def training_time(path: Path) -> dict[str, Any]:
-    """Epochs, minutes in all, median seconds of an epoch and passes an image in the last one, from
-    a run's metrics.csv."""
-    if not path.is_file():
-        return {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+def training_time(run: Path) -> dict[str, Any]:
+    """Epochs, minutes in all, self-training too, median seconds of an epoch and passes an image in
+    the last one, from the tables of a run."""
+    rows, rounds = _rows(run / METRICS), _rows(run / TAUGHT_METRICS)
     if not rows:
         return {}
     seconds = [float(row["seconds"]) for row in rows]
     return {
         "epochs": len(seconds),
-        "minutes": sum(seconds) / 60,
+        "minutes": (sum(seconds) + sum(float(row["seconds"]) for row in rounds)) / 60,
         "epoch_seconds": statistics.median(seconds),
         "passes": float(rows[-1]["train_passes"]),
     }
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def machine(device: str) -> str:
