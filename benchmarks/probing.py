@@ -1,10 +1,10 @@
-"""What does the probe of each image give a model that was trained without one?
+"""What does the probe of each image give a model, trained with one or without?
 
     python benchmarks/probing.py CHECKPOINT DATA --shares 0 0.5 0.75 1
 
-Gives the model a probe that has seen the training images, sets `model.probe` to each of the shares
-and prints the figures on the test images, in percent, at the threshold fitted on the validation
-masks with that share.
+Gives a model that was trained without one a probe that has seen the training images, sets
+`model.probe` to each of the shares and prints the figures on the test images, in percent, at the
+threshold fitted on the validation masks with that share.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from figures import HEAD, line
 
 from wsol_deploy import images
+from wsol_deploy.card import ModelCard
 from wsol_deploy.evaluation.held_out import select
 from wsol_deploy.model import checkpoint
 from wsol_deploy.model.build import build
@@ -35,27 +37,37 @@ def main() -> None:
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.5, 0.75, 1.0])
     asked = parser.parse_args()
     trained, card = checkpoint.load(asked.checkpoint)
-    model = card.model | {"probe": 1.0}
-    network = build(ModelConfig(**model), len(card.classes))
-    network.load_state_dict(trained.state_dict(), strict=False)
-    normalise = DeployedModel(network.eval()).normalise
-    samples = select(asked.data, card, subset="train").dataset.samples
-    with torch.no_grad():
-        for sample in samples * ROUNDS:
-            image = images.fit(sample.read_image(), card.input.size)
-            x = normalise(torch.from_numpy(image.copy())[None])
-            network.follow(network.localize(x), (x.shape[2], x.shape[3]))
-    network.eval()
+    weights = trained.state_dict()
+    if not trained.config.probe:
+        weights = follow(asked.data, weights, card)
     print(HEAD)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "probed.safetensors"
         for share in asked.shares:
-            if share == 0:
-                print(line("without", asked.checkpoint, asked.data), flush=True)
-                continue
-            own = card.model_copy(update={"model": model | {"probe": share}})
-            checkpoint.save(path, network, own)
-            print(line(f"{share:g} of the mask", path, asked.data), flush=True)
+            checkpoint.save(path, *with_share(share, weights, card))
+            name = f"{share:g} of the mask" if share else "without"
+            print(line(name, path, asked.data), flush=True)
+
+
+def with_share(share: float, weights: dict[str, Any], card: ModelCard) -> tuple[Any, ModelCard]:
+    """The network of those weights, its probe drawing so much of the mask, and its card."""
+    model = card.model | {"probe": share}
+    network: Any = build(ModelConfig(**model), len(card.classes))
+    network.load_state_dict(weights, strict=False)
+    return network.eval(), card.model_copy(update={"model": model})
+
+
+@torch.no_grad()
+def follow(data: Path, weights: dict[str, Any], card: ModelCard) -> dict[str, Any]:
+    """The weights, and those of a probe that has seen the training images."""
+    network, _ = with_share(1.0, weights, card)
+    normalise = DeployedModel(network).normalise
+    samples = select(data, card, subset="train").dataset.samples
+    for sample in samples * ROUNDS:
+        image = images.fit(sample.read_image(), card.input.size)
+        x = normalise(torch.from_numpy(image.copy())[None])
+        network.follow(network.localize(x), (x.shape[2], x.shape[3]))
+    return network.eval().state_dict()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def benchmark(
 ) -> None:
     """Measure latency, throughput, memory and quality of model files, each beside PyTorch.
 
-    Example: wsol benchmark runs/last --chart speed.png
+    Example: wsol benchmark quickstart/run --chart speed.png
     """
     from wsol_deploy.export.bench import Settings, model_files
     from wsol_deploy.export.bench import benchmark as measure

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from wsol_deploy.cli.options import Model, Quiet, Verbose
+from wsol_deploy.cli.options import Quiet, Trained, Verbose
 
 FORMATS = "onnx, torchscript, pt2 or safetensors; repeatable."
 SHAPE, PRECISION, CARD = "Fixed shapes", "Precision", "Written into the card"
 
 
 def export(
-    model: Model = None,
+    model: Trained = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--format", help=FORMATS, show_default="onnx")
     ] = None,
@@ -34,7 +34,8 @@ def export(
         bool,
         typer.Option(
             "--int8",
-            help="8-bit ONNX, kept if F1+ and F1- fall by at most 0.5 points.",
+            help="8-bit ONNX, kept if 99 % of the labels agree and F1+ and F1- fall by at most 0.5 "
+            "points.",
             rich_help_panel=PRECISION,
         ),
     ] = False,

@@ -22,7 +22,7 @@ def info(
 ) -> None:
     """Show the card inside a model file: classes, threshold, metrics, what made it.
 
-    Example: wsol info runs/last/export/model.onnx
+    Example: wsol info quickstart/run/export/model.onnx
     """
     from wsol_deploy.artifacts import format_of, read_card
     from wsol_deploy.runs import resolve

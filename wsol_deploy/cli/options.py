@@ -34,9 +34,19 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Trained = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A run or a checkpoint. Default: the newest run.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N, or for .onnx files tensorrt[:N].")
 ]
+TrainingDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 Verbose = Annotated[
     int,
     typer.Option(

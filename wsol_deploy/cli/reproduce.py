@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from wsol_deploy.cli.options import Data, Device, Quiet, Verbose
+from wsol_deploy.cli.options import Data, Quiet, TrainingDevice, Verbose
 
 INTERRUPTED = 130
 
@@ -44,7 +44,9 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="1, 2, 3 or ablation; repeatable. Default: 1, 2, 3.", show_default=False),
+        typer.Option(
+            help="As in 1, 2, 3, ablation; repeatable. Default: the plan's.", show_default=False
+        ),
     ] = None,
     row: Annotated[
         list[str] | None,
@@ -60,7 +62,7 @@ def reproduce(
         list[str] | None,
         typer.Option("--set", help="A recipe's key=value, for every row; repeatable."),
     ] = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:

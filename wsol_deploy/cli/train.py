@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsol_deploy.cli.options import Data, Device, Quiet, Verbose
+from wsol_deploy.cli.options import Data, Quiet, TrainingDevice, Verbose
 
 if TYPE_CHECKING:
     from wsol_deploy.datasets import Dataset
@@ -29,7 +29,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="default, quickstart, paper-glas, paper-cub5, or a TOML file.", show_default=False
+            help="default, quickstart, paper-glas, paper-cub5, or a TOML file.",
+            show_default="default",
         ),
     ] = None,
     set_: Annotated[
@@ -60,16 +61,20 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images at once.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many updates.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything drawn.")] = None,
-    device: Device = "auto",
+    device: TrainingDevice = "auto",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The run's folder. Default: a new one in runs/."),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with the run in --output, else with the newest."),
+        typer.Option(
+            "--resume", help="Go on with the run in --output, else with the newest of DATA."
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace the run in --output.")] = False,
     verbose: Verbose = 0,
