@@ -105,7 +105,7 @@ class _Model:
         self.job = job
 
     def open(self) -> dict[str, Any]:
-        """Load the file; seconds to the first result, and where it really runs."""
+        """Load the file and warm it up; seconds of the loading, and where it really runs."""
         job = self.job
         start = time.perf_counter()
         self.predictor = runtime.load(

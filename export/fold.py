@@ -9,11 +9,15 @@ from __future__ import annotations
 import copy
 
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from wsol_deploy.export.shape import DYNAMIC
+from wsol_deploy.model.backbones import SameConv2d
 from wsol_deploy.model.deploy import DeployedModel
+
+LINEAR = (nn.Conv2d, SameConv2d, Conv2dSame)  # in their weights: others change them before
 
 
 def fold(model: DeployedModel) -> DeployedModel:
@@ -42,7 +46,7 @@ def _pairs(model: DeployedModel) -> dict[nn.BatchNorm2d, nn.Conv2d]:
 
     hooks = []
     for module in model.modules():
-        if type(module) is nn.Conv2d:
+        if type(module) in LINEAR:
             hooks.append(module.register_forward_hook(remember))
         elif isinstance(module, nn.BatchNorm2d):
             hooks.append(module.register_forward_pre_hook(look_up))

@@ -58,10 +58,12 @@ class Difference:
     def add(self, expected: np.ndarray, found: np.ndarray, case: str) -> None:
         """Take one more case into account; another shape or a NaN is infinitely far."""
         largest = mean = float("inf")
-        if expected.shape == found.shape and np.isfinite(found).all():
+        alike = expected.shape == found.shape
+        if alike and np.isfinite(expected).all() and np.isfinite(found).all():
             apart = np.abs(expected - found)
             largest, mean = float(apart.max(initial=0)), float(apart.mean())
-        relative = largest / max(1.0, float(np.abs(expected).max(initial=0)))
+        scale = max(1.0, float(np.abs(expected).max(initial=0)))
+        relative = largest / scale if np.isfinite(largest) else largest
         if relative >= self.relative:
             self.relative, self.worst = relative, case
         self.max = max(self.max, largest)

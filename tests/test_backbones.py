@@ -15,6 +15,7 @@ from wsol_deploy.errors import ArtifactError, UsageError, WsolError  # noqa: E40
 from wsol_deploy.model import backbones  # noqa: E402
 from wsol_deploy.model.build import build  # noqa: E402
 from wsol_deploy.model.config import ModelConfig  # noqa: E402
+from wsol_deploy.train.check import check_network  # noqa: E402
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 MOBILENET = SHARED / "weights" / "mobilenet_v2_features.safetensors"
@@ -152,7 +153,18 @@ def test_timm_models_with_vit_in_their_names_and_patches_of_14():
     for name in ("efficientvit_b0", "mobilevit_xxs"):
         assert backbones.build(name, weights="none").strides[-1] == 32
     assert backbones.build("vit_tiny_patch16_224", weights="none").strides == (16,)
+    with pytest.raises(UsageError, match="output stride 16 alone"):
+        backbones.build("vit_tiny_patch16_224", weights="none", output_stride=8)
     patches = "vit_small_patch14_dinov2"
     assert backbones.build(patches, weights="none").strides == (14,)
     with pytest.raises(UsageError, match="no multiple of 14"):
         build(ModelConfig(backbone=patches, weights="none", reflect=64), classes=2)
+
+
+@pytest.mark.parametrize("backbone", ["vgg11", "convnext_atto"])
+def test_what_cannot_see_the_smallest_images_is_refused_before_a_training(backbone):
+    small = ModelConfig(backbone=backbone, weights="none")
+    with pytest.raises(UsageError, match=r"cannot see images of 16 x 16 pixels.*classifier_scale"):
+        check_network(small, classes=2)
+    check_network(small.model_copy(update={"output_stride": 16, "last_stages": "drop"}), classes=2)
+    check_network(small.model_copy(update={"classifier_scale": 1.0}), classes=2)

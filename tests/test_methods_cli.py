@@ -104,3 +104,11 @@ def test_another_method_cannot_go_on_with_a_run(wsol, data, recipe, tmp_path):
     code, _, err = wsol("train", data, "--resume", "-o", tmp_path / "run")
     assert code == 0, err
     assert "all-ones" in err
+
+
+@pytest.mark.parametrize("method", ["all-ones", "centre-box"])
+def test_a_constant_mask_by_the_default_recipe_to_the_end(wsol, data, tmp_path, method):
+    code, _, err = wsol("train", data, "--method", method, "-o", tmp_path / "run")
+    assert code == 0, err
+    code, _, err = wsol("train", data, "--resume", "-o", tmp_path / "run")
+    assert code == 0, err

@@ -149,8 +149,16 @@ def test_a_folder_without_images_proves_nothing(tmp_path: Path) -> None:
 def test_nan_and_another_shape_are_differences(found: np.ndarray) -> None:
     apart = Difference()
     apart.add(np.zeros((1, 2)), found, "a case")
-    assert apart.max == float("inf")
+    assert apart.max == apart.relative == float("inf")
     assert apart.worst == "a case"
+
+
+@pytest.mark.parametrize("expected", [np.nan, np.inf])
+def test_what_pytorch_itself_does_not_know_is_a_difference(expected: float) -> None:
+    for found in (0.0, expected):
+        apart = Difference()
+        apart.add(np.array([[expected, 1.0]]), np.array([[found, 1.0]]), "a case")
+        assert apart.relative == float("inf")
 
 
 def test_large_values_may_differ_in_proportion_and_are_reported_as_they_are() -> None:

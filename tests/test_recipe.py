@@ -153,6 +153,9 @@ def test_an_override_may_complete_another():
         ("data.size.mode=shorter-side", ["data.size", "give size"]),
         ("optim.momentum=0", ["optim", "nesterov"]),
         ("optim.lr", ["section.key=value"]),
+        ("optim.lr=inf", ["optim.lr", "finite"]),
+        ("model.sigma_prime=nan", ["model.sigma_prime", "finite"]),
+        ("model=resnet18", ["model", "resnet18"]),
         ("=3", ["section.key=value"]),
     ],
 )
@@ -211,3 +214,14 @@ def test_threads_that_read_ahead_take_the_cores_left_over(monkeypatch, cores, re
     monkeypatch.setattr(recipes, "cores", lambda: cores)
     assert DataRecipe().readers == readers
     assert DataRecipe(workers=3).readers == 3
+
+
+@pytest.mark.parametrize("key", ["erasing.u", "model.pixel_head"])
+def test_a_file_that_gives_a_method_what_it_has_not(tmp_path, key):
+    section, name = key.split(".")
+    path = tmp_path / "mine.toml"
+    path.write_text(f'model.method = "cam-avg"\n{section}.{name} = 4\n')
+    with pytest.raises(UsageError, match=f"mine.toml: {key}: means nothing to the method cam-avg"):
+        load_recipe(path)
+    path.write_text(f'model.method = "cam-avg"\n{section}.{name} = 0\n')
+    assert load_recipe(path).model.method == "cam-avg"

@@ -18,9 +18,11 @@ import pytest
 from command_lines import one_line
 from training import write_both, write_images
 
+from wsol_deploy.datasets import Dataset, Sample
 from wsol_deploy.datasets.paper import CUB5_VALID
 from wsol_deploy.datasets.synthetic import generate
 from wsol_deploy.reproduce.jobs import make_jobs
+from wsol_deploy.reproduce.measure import choose_shown
 from wsol_deploy.reproduce.plan import load_plan, names
 
 PROCESS = [sys.executable, "-c", "from wsol_deploy.cli import main; main()"]
@@ -386,3 +388,11 @@ def test_a_broken_plan_is_one_line(wsol, glas, tmp_path):
     code, _, err = wsol("reproduce", plan, glas)
     assert code == 2
     assert "tables.a: row s is not there" in one_line(err)
+
+
+def test_pictures_are_few_however_many_classes_there_are():
+    samples = [Sample(f"{label:02}/{at}.png", Path("a.png"), label) for label in range(40)
+               for at in range(3)]  # fmt: skip
+    dataset = Dataset("many", Path(), tuple(f"{label:02}" for label in range(40)), tuple(samples))
+    shown = choose_shown(dataset, images=6)
+    assert [sample.label for sample in shown] == [0, 8, 16, 23, 31, 39]

@@ -67,19 +67,19 @@ def test_it_goes_on_from_its_last_round(tmp_path, monkeypatch, caplog):
     assert not (tmp_path / "whole" / TAUGHT).exists()
 
     run, seen = tmp_path / "cut", []
-    for more in (4 + 3, 2):  # stopped in the second round of self-training, then in the third
+    for more in (4 + 3, 2):  # stopped in the second round of self-training, then at its end
         asked = iter([False] * (more - 1) + [True])
         cut = train(recipe, dataset, run, stop=lambda asked=asked: next(asked), quiet=True)
         assert cut.interrupted
         assert (run / BEST).read_bytes() == (run / LAST).read_bytes()
-    assert (cut.course.done, cut.course.updates) == (2, 7)
+    assert (cut.course.done, cut.course.updates) == (4, 7)
     left = (run / TAUGHT).read_bytes()
     update = Updater.update
     monkeypatch.setattr(
         Updater, "update", lambda self, *given: seen.append(given[0]) or update(self, *given)
     )
     assert train(recipe, dataset, run, quiet=True).self_trained
-    assert seen == list(range(4 + 2, 4 + 7))
+    assert seen == list(range(4 + 4, 4 + 7))
     assert not changed(load_file(run / BEST), load_file(tmp_path / "whole" / BEST))
     assert not (run / TAUGHT).exists()
     rounds, once = table(run / "self-training.csv"), table(tmp_path / "whole/self-training.csv")

@@ -142,3 +142,26 @@ def test_weights_scale_the_terms():
     parts = gradient(localizer=2) + gradient(foreground=3) + gradient(background=0.5)
     whole = gradient(localizer=2, foreground=3, background=0.5)
     torch.testing.assert_close(whole, parts)
+
+
+def test_a_pass_repeated_for_its_gradient_moves_no_statistics():
+    moved = {}
+    for mask_gradient in ("detached", "attached"):
+        network, x, labels = case()
+        network.batch_norm_frozen = False
+        run(network.train(), x, labels, u=2, mask_gradient=mask_gradient)
+        moved[mask_gradient] = network.backbone.features.layers[1].running_mean
+    assert float(moved["detached"].abs().max()) > 0
+    torch.testing.assert_close(moved["attached"], moved["detached"])
+
+
+def test_self_training_reaches_the_backbone_without_the_localizer_s_loss():
+    network = tiny_network(pixel_head=4).float()
+    network.pixel_head.attached = True
+    x, taught = torch.randn(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    training_step(
+        network, x, torch.tensor([0, 1]),
+        LossRecipe(localizer=0.0, foreground=0.0, background=0.0, pixels=1.0), ErasingRecipe(u=0),
+        lambda loss: loss.backward(), taught=taught,
+    )  # fmt: skip
+    assert network.backbone.features.layers[0].weight.grad.abs().sum() > 0

@@ -379,3 +379,15 @@ def test_synchronised_batch_norm_keeps_fused_layers_and_names():
     assert any(isinstance(m, torch.nn.SyncBatchNorm) for m in converted.modules())
     assert list(converted.state_dict()) == names
     torch.testing.assert_close(converted.localize(x).logits, expected)
+
+
+def test_an_epoch_cut_short_keeps_its_row_until_it_is_whole(dataset, tmp_path):
+    cut = tiny_recipe(optim={"epochs": 3}, training={"max_steps": 3})
+    train(cut, dataset, tmp_path, **QUIET)
+    (*_, last) = rows(tmp_path)
+    train(cut, dataset, tmp_path, **QUIET)
+    assert rows(tmp_path)[-1] == last
+    train(tiny_recipe(optim={"epochs": 3}), dataset, tmp_path, **QUIET)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    (whole,) = (row for row in rows(tmp_path) if row["epoch"] == last["epoch"])
+    assert float(whole["seconds"]) > float(last["seconds"])

@@ -160,3 +160,20 @@ def meet(rank: int, place: str) -> None:
 @pytest.mark.slow
 def test_exchanges_between_two_processes(tmp_path):
     torch.multiprocessing.spawn(meet, (str(tmp_path / "meeting"),), nprocs=2)
+
+
+@pytest.mark.slow
+def test_two_processes_count_once_what_one_had_counted(tmp_path):
+    data, whole, two = write_images(tmp_path / "data"), tmp_path / "whole", tmp_path / "two"
+    recipe = {
+        size: tiny_recipe(model={"dropout": 0.0}, optim={"epochs": 1, "batch_size": size})
+        for size in (1, 2)
+    }
+    train(recipe[2], open_dataset(data), whole, quiet=True)
+    asked = iter([False, True])
+    train(recipe[2], open_dataset(data), two, stop=lambda: next(asked), quiet=True)
+    (two / "recipe.toml").write_text(to_toml(recipe[1]))
+    torchrun(data, None, two)
+    (one,), (other,) = (list(csv.DictReader((run / "metrics.csv").open())) for run in (whole, two))
+    for column in ("train_localizer", "train_error", "train_passes"):
+        assert float(other[column]) == pytest.approx(float(one[column]), abs=1e-4), column

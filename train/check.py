@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from wsol_deploy.errors import DataError
+from wsol_deploy.card import MIN_SIDE
+from wsol_deploy.errors import DataError, UsageError
 from wsol_deploy.model.backbones import read_weights
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
+from wsol_deploy.model.network import MapNetwork
+from wsol_deploy.model.resampling import scaled
 
 SHOWN = 10
 
@@ -20,13 +24,24 @@ def check_network(config: ModelConfig, classes: int) -> None:
 
     Raises:
         ArtifactError: no such file of weights, or unreadable.
-        UsageError: no such backbone, or not with this stride.
+        UsageError: no such backbone, not with this stride, or not for the smallest images.
         MissingExtra: the method needs a package that is not installed.
     """
     if config.weights not in ("imagenet", "none"):
         read_weights(Path(config.weights))
     with torch.device("meta"):
-        build(config, classes, pretrained=False)
+        network: Any = build(config, classes, pretrained=False)
+        scale = config.classifier_scale if config.method == "minmax" else 1.0
+        height, width = scaled((MIN_SIDE, MIN_SIDE), scale)
+        try:
+            if isinstance(network, MapNetwork):
+                network.backbone.eval()(torch.empty(1, 3, height, width))
+        except RuntimeError as error:
+            raise UsageError(
+                f"{config.backbone} with output stride {config.output_stride} cannot see images of "
+                f"{height} x {width} pixels, which the smallest are to the network; use --set "
+                "model.output_stride=16, or model.classifier_scale=1.0"
+            ) from error
 
 
 def cannot_be_read(reasons: Sequence[str], images: int) -> DataError:

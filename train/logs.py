@@ -50,7 +50,10 @@ class MetricsFile:
         self._write()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Append a row."""
+        """Append a row; it replaces that of the same epoch, which was cut short."""
+        first = next(iter(row))
+        if self._rows and int(self._rows[-1][first]) == row[first]:
+            self._rows.pop()
         self._rows.append(row)
         self._write()
 

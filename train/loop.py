@@ -122,6 +122,8 @@ class _Run:
         self.course: Course | None = None
         if (folder / STATE).is_file():
             self.position = load_state(folder, self.updater, fingerprint.sha256)
+            if not world.leads:
+                self.position.totals = Totals()
         self.display = Display(quiet or not world.leads, recipe.optim.epochs, len(self.loader))
         self.records: Records | None = None
         if world.leads:
@@ -134,6 +136,7 @@ class _Run:
             started = time.perf_counter() - self.position.seconds
             if self._epoch(stop):
                 self.position.seconds = time.perf_counter() - started
+                self.position.totals = self.position.totals.over(self.world)
                 if self.records is not None:
                     self.records.stopped(self.position)
                 self.world.wait()
@@ -255,13 +258,15 @@ class _Run:
 
     def _end_epoch(self, started: float) -> None:
         at = self.position
+        at.totals = at.totals.over(self.world)
         score = self._validate(self.world)
         ended = at.step == len(self.loader)
         better = score is None or at.best is None or (ended and score < at.best)
         if better and ended:
             at.best, at.best_epoch = score, at.epoch
         kept = better or (ended and self.recipe.training.keep == "last")
-        row = self._row(score, time.perf_counter() - started)
+        at.seconds = time.perf_counter() - started
+        row = self._row(score)
         self.display.epoch(row, better)
         if ended:
             at.epoch, at.step, at.totals, at.seconds = at.epoch + 1, 0, Totals(), 0.0
@@ -277,19 +282,18 @@ class _Run:
             raise self._not_finite(NotFinite(f"the validation loss is {score.loss}"))
         return score
 
-    def _row(self, score: Score | None, seconds: float) -> dict[str, Any]:
+    def _row(self, score: Score | None) -> dict[str, Any]:
         at = self.position
-        means = at.totals.over(self.world).means()
         progress = at.epoch + (at.step - 1) / len(self.loader)
         return {
             "epoch": at.epoch + 1,
             "step": at.steps,
             "lr": learning_rate(self.recipe.optim, progress),
-            **{f"train_{name}": value for name, value in means.items()},
+            **{f"train_{name}": value for name, value in at.totals.means().items()},
             "valid_error": None if score is None else score.error,
             "valid_loss": None if score is None else score.loss,
             "images_per_second": self.display.speed,
-            "seconds": seconds,
+            "seconds": at.seconds,
         }
 
     def _not_finite(self, error: NotFinite) -> NotFinite:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from wsol_deploy.errors import UsageError
 from wsol_deploy.model.config import CONSTANTS, Method
+from wsol_deploy.train.recipe import Recipe
 
 Document = dict[str, Any]
 
@@ -20,7 +21,7 @@ CAM: Document = PLAIN | {"model": {"contrast": False, "rescale": "image"} | NO_H
 # Durand et al.'s own values on VOC 2007
 DURAND = {"modalities": 8, "kmax": 0.2, "kmin": 0.2, "alpha": 0.7, "dropout": 0.0}
 CONSTANT: Document = PLAIN | {
-    "model": {"backbone": "none", "weights": "none"},
+    "model": {"backbone": "none", "weights": "none"} | NO_HEAD,
     "data": {"crop": 32, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0},
     "optim": {
         "optimizer": "sgd", "lr": 1.0, "head_lr_factor": 1.0, "momentum": 0.0, "nesterov": False,
@@ -87,7 +88,8 @@ def for_method(document: Document, others: Document, method: str) -> Document:
 
 def method_of(document: Document) -> str:
     """The method a recipe's document names, or the default one."""
-    return str(document.get("model", {}).get("method", DEFAULT))
+    model = document.get("model", {})
+    return str(model.get("method", DEFAULT)) if isinstance(model, dict) else DEFAULT
 
 
 def check_meaning(key: str, method: str) -> None:
@@ -99,6 +101,18 @@ def check_meaning(key: str, method: str) -> None:
     for part in MEANINGLESS.get(method, ()):
         if key == part or (key.startswith(f"{part}.") and key != "model.method"):
             raise UsageError(f"{key}: means nothing to the method {method}; leave it out")
+
+
+def check_left_out(recipe: Recipe, where: str) -> None:
+    """Refuse a recipe that gives a method without them erasing or a pixel head.
+
+    Raises:
+        UsageError: it does.
+    """
+    method, asked = recipe.model.method, (recipe.erasing.u, recipe.model.pixel_head)
+    for key, value in zip(("erasing.u", "model.pixel_head"), asked, strict=True):
+        if value and method != DEFAULT:
+            raise UsageError(f"{where}: {key}: means nothing to the method {method}; leave it out")
 
 
 def merge(*documents: Document) -> Document:

@@ -14,7 +14,7 @@ from wsol_deploy.model.config import CONSTANTS, ModelConfig
 class Part(BaseModel):
     """Base of a recipe's parts: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class LossRecipe(Part):
@@ -59,7 +59,8 @@ class ErasingRecipe(Part):
     Attributes:
         u: maximum depth; 0 is no erasing, one pass of the localizer.
         sigma: how slowly trust falls with depth (Eq. 13).
-        mask_gradient: `detached` as in the paper (footnote 5), or `attached`.
+        mask_gradient: `detached` as in the paper (footnote 5), or `attached`; to the pixel head
+            alone where there is one, for the mask is its.
         tolerance: an erased image is trusted until its loss is this much above the clean one's;
             the paper's Eq. 14 allows none.
         reach: pixels around what is collected within which more is; 0, as in the paper, anywhere.

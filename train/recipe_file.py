@@ -32,8 +32,8 @@ def load_recipe(
         method: of Table 1; None for the recipe's. See `methods.for_method`.
 
     Raises:
-        UsageError: no such recipe, no TOML, an unknown key, a value out of range, or an override
-            that means nothing to the method.
+        UsageError: no such recipe, no TOML, an unknown key, a value out of range, or what means
+            nothing to the method.
     """
     path = _find(name_or_path)
     try:
@@ -47,6 +47,7 @@ def load_recipe(
     recipe = parse(_with(methods.for_method(document, others, method), overrides), "--set")
     for override in overrides:
         methods.check_meaning(override.partition("=")[0].strip(), method)
+    methods.check_left_out(recipe, str(path))
     return recipe
 
 

@@ -44,7 +44,7 @@ class Records:
     ) -> None:
         self.folder, self.card, self.updater = folder, card, updater
         with self._whole_or_not():
-            self._metrics = MetricsFile(folder / METRICS, "epoch", position.epoch)
+            self._metrics = MetricsFile(folder / METRICS, "step", position.steps)
             self._board = Board(folder, valid, updater.recipe.optim.epochs, position.steps)
 
     def epoch(self, row: dict[str, Any], score: Score | None, kept: bool, at: Position) -> None:

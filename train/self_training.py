@@ -195,9 +195,12 @@ def self_train(
             size, batches = next(stream)
             rate = learning_rate(optim, done)
             updater.update(at.steps + done, size, batches, rate, loss, totals)
-            if advance(totals) and done + 1 < updates:
+            stopped = advance(totals)
+            if stopped and done + 1 < end:
                 return True
         keep(replace(course, done=end), totals)
+        if stopped and end < updates:
+            return True
     network.pixel_head.attached = False
     return False
 

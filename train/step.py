@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from wsol_deploy.model.heads import Localization
@@ -15,6 +17,8 @@ from wsol_deploy.train import losses
 from wsol_deploy.train.erasing import accumulate, near, trust
 from wsol_deploy.train.evidence import mixed_losses, pixel_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
+
+Around = AbstractContextManager[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def training_step(
     terms: dict[str, Tensor] = {}
     passes = 0
     for t in range(erasing.u + 1):
-        with torch.set_grad_enabled(attached or weights.localizer > 0):
+        with torch.set_grad_enabled(attached or weights.localizer > 0 or taught is not None):
             found = _localize(network, erased[running], save_memory=attached and erasing.u > 0)
         loss = losses.cross_entropy(found.logits, labels[running])
         if t == 0:
@@ -130,8 +134,28 @@ def training_step(
 
 def _localize(network: MinMaxNetwork, x: Tensor, save_memory: bool) -> Localization:
     if save_memory:
-        return checkpoint(network.localize, x, use_reentrant=False)
+        twice = partial(_both_passes, network)
+        return checkpoint(network.localize, x, use_reentrant=False, context_fn=twice)
     return network.localize(x)
+
+
+def _both_passes(network: MinMaxNetwork) -> tuple[Around, Around]:
+    """What a pass, and its repetition for the gradient, run in."""
+    return nullcontext(), _statistics_kept(network)
+
+
+@contextmanager
+def _statistics_kept(network: MinMaxNetwork) -> Iterator[None]:
+    """Within it batch normalisation does not move its running statistics."""
+    norms = [one for one in network.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    momenta = [one.momentum for one in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _detach(found: Localization) -> Localization:

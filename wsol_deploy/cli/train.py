@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wsol_deploy.datasets import Dataset
     from wsol_deploy.train.loop import Outcome
     from wsol_deploy.train.recipe import Recipe
+    from wsol_deploy.train.world import World
 
 INTERRUPTED = 130
 FEW, GOOD = 150, 400  # updates: too few for masks, and enough (docs/results.md)
@@ -122,7 +123,7 @@ def train(
             hold.enter_context(folders.prepared(folder, chosen, resume=resume, overwrite=overwrite))
             remember_data(folder, data)
         world.wait()
-        _announce(folder, chosen, dataset, str(world.device), quiet or not world.leads)
+        _announce(folder, chosen, dataset, world, quiet)
         outcome = run_training(chosen, dataset, folder, world=world, stop=asked.is_set, quiet=quiet)
         if world.leads:
             _finish(outcome, data, dataset, str(world.device), chosen.training.max_steps, quiet)
@@ -130,23 +131,24 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _announce(folder: Path, recipe: Recipe, dataset: Dataset, device: str, quiet: bool) -> None:
-    if quiet:
+def _announce(folder: Path, recipe: Recipe, dataset: Dataset, world: World, quiet: bool) -> None:
+    if quiet or not world.leads:
         return
     several = ", several an image" if recipe.model.task == "multi-label" else ""
     counts = ", ".join(f"{len(dataset.subset(one))} {one}" for one in ("train", "valid", "test"))
     print(
         f"{dataset.name}: {len(dataset.classes)} classes{several}; {counts}\n"
-        f"{recipe.model.method} on {recipe.model.backbone}, {device}; run {folder}",
+        f"{recipe.model.method} on {recipe.model.backbone}, {world.device}; run {folder}",
         file=sys.stderr,
     )
-    for note in _notes(recipe, dataset):
+    for note in _notes(recipe, dataset, world.size):
         print(f"note: {note}", file=sys.stderr)
 
 
-def _notes(recipe: Recipe, dataset: Dataset) -> Iterator[str]:
+def _notes(recipe: Recipe, dataset: Dataset, processes: int) -> Iterator[str]:
     """What should be known before the training and not after it."""
-    epoch = math.ceil(len(dataset.subset("train")) / recipe.optim.batch_size)
+    images = len(dataset.subset("train")) * recipe.data.crops
+    epoch = math.ceil(images / (recipe.optim.batch_size * recipe.optim.accumulate * processes))
     if recipe.optim.epochs * epoch < FEW:
         yield (
             f"{recipe.optim.epochs * epoch} updates in all, masks take about {GOOD}: "

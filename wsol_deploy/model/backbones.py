@@ -168,7 +168,13 @@ def build(
     net = _timm(name, weights, dilated)
     lite = name == LITE
     mean, std = (LITE_MEAN, LITE_STD) if lite else (net.default_cfg[k] for k in ("mean", "std"))
-    return Backbone(TimmStages(net, deepest), mean, std)
+    backbone = Backbone(TimmStages(net, deepest), mean, std)
+    if backbone.strides[-1] > output_stride:
+        raise UsageError(
+            f"timm's {name} has output stride {backbone.strides[-1]} alone; "
+            f"use --set model.output_stride={backbone.strides[-1]}"
+        )
+    return backbone
 
 
 def _torchvision(name: str, weights: str) -> Any:

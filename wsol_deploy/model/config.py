@@ -61,7 +61,7 @@ class ModelConfig(BaseModel):
         classifier_scale: the classifier sees the masked image at this scale.
     """
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     task: Literal["single-label", "multi-label"] = "single-label"
     method: Method = "minmax"

@@ -61,8 +61,8 @@ def _runs(study: Study) -> Iterator[list[str]]:
                 row.title,
                 str(job.seed),
                 f"{row.recipe}, {row.method}",
-                f"{found['epochs']} of {job.recipe.optim.epochs}",
-                f"{found['minutes']:.1f}",
+                f"{found.get('epochs', '-')} of {job.recipe.optim.epochs}",
+                f"{found['minutes']:.1f}" if "minutes" in found else "-",
                 f"{found['threshold']:g}",
                 found["threshold_chosen_on"],
             ]

@@ -105,10 +105,12 @@ def machine(device: str) -> str:
 
 
 def choose_shown(dataset: Dataset, images: int = 6) -> list[Sample]:
-    """Images to show, chosen without looking: of every class, evenly over the sorted names."""
-    each = max(1, images // len(dataset.classes))
+    """Images to show, chosen without looking: evenly over the sorted names of each class, and of
+    more classes than images evenly over these."""
+    classes = min(images, len(dataset.classes))
+    each = images // classes
     shown = []
-    for label in range(len(dataset.classes)):
+    for label in np.linspace(0, len(dataset.classes) - 1, classes).round().astype(int):
         own = sorted((one for one in dataset.samples if one.label == label), key=lambda o: o.name)
         count = min(each, len(own))
         shown += [own[int((place + 0.5) * len(own) / count)] for place in range(count)]
