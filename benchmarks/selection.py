@@ -6,7 +6,8 @@ Trains and keeps the checkpoint of every epoch. Of each: on the validation image
 masks, the error of the labels, the loss on X+ (`wsol train` chooses by the error, then by this),
 the entropies on X+ and on X-, and the gap between them; on the test images the mean of F1+ and
 F1- at the threshold that the validation masks ask for. Prints a row an epoch, and each score's
-rank correlation with F1 over the epochs of one training: 1 would choose the best mask.
+rank correlation with F1 over the epochs of one training: 1 would choose the best mask, - is where
+all epochs have the same score.
 """
 
 from __future__ import annotations
@@ -104,8 +105,10 @@ def main() -> None:
         correlations.append(
             [rank_correlation(table[:, at] * sign, table[:, -1]) for at, sign in enumerate(signs)]
         )
-    mean = np.nanmean(correlations, axis=0)
-    print(f"{'rank corr.':>10} {' '.join(f'{value:>10.2f}' for value in mean)}")
+    each = np.array(correlations).T
+    means = (row[~np.isnan(row)].mean() if not np.isnan(row).all() else None for row in each)
+    cells = " ".join(f"{'-' if mean is None else f'{mean:.2f}':>10}" for mean in means)
+    print(f"{'rank corr.':>10} {cells}")
 
 
 if __name__ == "__main__":
