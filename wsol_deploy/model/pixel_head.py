@@ -100,16 +100,14 @@ class PixelHead(nn.Module):
             size: (H, W) of the images without it.
             border: pixels a side; of its cells those that `inner` needs are read.
         """
-        read = [maps[at] if self.attached else maps[at].detach() for at in self.used]
-        margin = REACH if border else 0  # cells, so of coarser maps more pixels
+        finest, *coarser = (maps[at] if self.attached else maps[at].detach() for at in self.used)
+        start = 0
         if border:
-            pairs = zip(read, self.strides, strict=True)
-            read = [within(m, size, stride, border, margin) for m, stride in pairs]
-        finest, *coarser = read
+            start = border // self.stride - REACH
+            finest = within(finest, size, self.stride, border, margin=REACH)
         cells = (finest.shape[2], finest.shape[3])
-        ratios = [stride // self.stride for stride in self.strides[1:]]
-        pairs = zip(coarser, ratios, strict=True)
-        wider = [upsample(m, cells, r, margin * (r - 1), self.covers) for m, r in pairs]
+        pairs = zip(coarser, self.strides[1:], strict=True)
+        wider = [upsample(m, cells, s / self.stride, start, self.covers) for m, s in pairs]
         return torch.cat([finest, *wider], dim=1)
 
     def forward(self, fine: Tensor, surroundings: Tensor) -> Tensor:
