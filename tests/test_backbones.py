@@ -155,6 +155,10 @@ def test_timm_models_with_vit_in_their_names_and_patches_of_14():
     assert backbones.build("vit_tiny_patch16_224", weights="none").strides == (16,)
     with pytest.raises(UsageError, match="output stride 16 alone"):
         backbones.build("vit_tiny_patch16_224", weights="none", output_stride=8)
+    with pytest.raises(
+        UsageError, match=r"output stride 14 alone; use --set model.output_stride=16"
+    ):
+        backbones.build("vit_small_patch14_dinov2", weights="none", output_stride=8)
     patches = "vit_small_patch14_dinov2"
     assert backbones.build(patches, weights="none").strides == (14,)
     with pytest.raises(UsageError, match="no multiple of 14"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,7 +29,7 @@ def check_network(config: ModelConfig, classes: int) -> None:
     if config.weights not in ("imagenet", "none"):
         read_weights(Path(config.weights))
     with torch.device("meta"):
-        network: Any = build(config, classes, pretrained=False)
+        network = build(config, classes, pretrained=False)
         scale = config.classifier_scale if config.method == "minmax" else 1.0
         height, width = scaled((MIN_SIDE, MIN_SIDE), scale)
         try:

@@ -170,9 +170,10 @@ def build(
     mean, std = (LITE_MEAN, LITE_STD) if lite else (net.default_cfg[k] for k in ("mean", "std"))
     backbone = Backbone(TimmStages(net, deepest), mean, std)
     if backbone.strides[-1] > output_stride:
+        own = backbone.strides[-1]
+        mend = next(stride for stride in STRIDES if stride >= own)
         raise UsageError(
-            f"timm's {name} has output stride {backbone.strides[-1]} alone; "
-            f"use --set model.output_stride={backbone.strides[-1]}"
+            f"timm's {name} has output stride {own} alone; use --set model.output_stride={mend}"
         )
     return backbone
 
