@@ -36,14 +36,26 @@ def write_repository(artifact: Path, repository: Path, *, overwrite: bool = Fals
     if kind not in PLATFORMS:
         raise UsageError(f"{artifact}: Triton loads .onnx and .torchscript")
     card = read_card(artifact)
-    folder = repository / (re.sub(r"[^A-Za-z0-9_-]+", "_", card.name).strip("_") or "wsol")
-    if folder.exists() and not overwrite:
-        raise WsolError(f"{folder}: is there already; add --overwrite to replace it")
+    folder = model_folder(card, repository, overwrite=overwrite)
     version = folder / "1"
     version.mkdir(parents=True, exist_ok=True)
+    for former in FILE_NAMES.values():
+        (version / former).unlink(missing_ok=True)
     shutil.copyfile(artifact, version / FILE_NAMES[kind])
     (folder / "config.pbtxt").write_text(config(card, kind, folder.name), "utf-8")
     (folder / "labels.txt").write_text("\n".join(card.classes) + "\n", "utf-8")
+    return folder
+
+
+def model_folder(card: ModelCard, repository: Path, *, overwrite: bool = False) -> Path:
+    """Where a model of this card goes in a repository.
+
+    Raises:
+        WsolError: there is a model of that name.
+    """
+    folder = repository / (re.sub(r"[^A-Za-z0-9_-]+", "_", card.name).strip("_") or "wsol")
+    if folder.exists() and not overwrite:
+        raise WsolError(f"{folder}: is there already; add --overwrite to replace it")
     return folder
 
 

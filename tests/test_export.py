@@ -139,6 +139,17 @@ def test_a_wrong_command_costs_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_model_in_a_triton_repository_is_met_before_the_export(tmp_path: Path) -> None:
+    (tmp_path / "repository" / "tiny").mkdir(parents=True)
+    done = _wsol(
+        *("export", "-m", str(a_checkpoint()), "-o", str(tmp_path / "export")),
+        *("--triton", str(tmp_path / "repository")),
+    )
+    assert done.returncode == 1
+    assert "is there already; add --overwrite" in done.stderr
+    assert not (tmp_path / "export").exists()
+
+
 def _wsol(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("wsol")), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -117,7 +117,8 @@ def test_what_triton_does_not_load_and_what_is_there(tmp_path: Path) -> None:
     write_repository(exports()["onnx"].path, tmp_path)
     with pytest.raises(WsolError, match="--overwrite"):
         write_repository(exports()["onnx"].path, tmp_path)
-    write_repository(exports()["onnx"].path, tmp_path, overwrite=True)
+    folder = write_repository(exports()["torchscript"].path, tmp_path, overwrite=True)
+    assert [file.name for file in (folder / "1").iterdir()] == ["model.pt"]
 
 
 def test_each_class_of_a_multi_label_model_has_a_mask(tmp_path: Path) -> None:

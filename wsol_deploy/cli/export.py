@@ -79,9 +79,11 @@ def export(
 
     Example: wsol export --format onnx --format torchscript
     """
+    from wsol_deploy.artifacts import read_card
     from wsol_deploy.errors import MissingExtra, UsageError
     from wsol_deploy.export import Options, Shape, export_model
     from wsol_deploy.export.formats import parse
+    from wsol_deploy.export.triton import PLATFORMS, model_folder, write_repository
     from wsol_deploy.runs import resolve
 
     if half and int8:
@@ -100,6 +102,8 @@ def export(
     if triton is not None and not {"onnx", "torchscript"} & set(chosen):
         raise UsageError("--triton needs --format onnx or torchscript")
     checkpoint = resolve(model, want="checkpoint")
+    if triton is not None:
+        model_folder(read_card(checkpoint), triton, overwrite=overwrite)
     try:
         done = export_model(checkpoint, chosen, output, overwrite=overwrite, options=options)
     except ImportError as error:
@@ -107,8 +111,6 @@ def export(
     for exported in done:
         print(exported.path)
     if triton is not None:
-        from wsol_deploy.export.triton import PLATFORMS, write_repository
-
         loadable = next(exported for exported in done if exported.kind in PLATFORMS)
         print(write_repository(loadable.path, triton, overwrite=overwrite))
     if not quiet:
