@@ -4,12 +4,12 @@
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher maps --crf 1
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth --only benign
 
-In a round the pixel head starts anew and learns, on whole training images, from the extremes of a
-teacher's masks (up to the images' borders, where our recipes leave a margin). The teacher is the
-model's own masks, each the mean over the image's four flips with the card's threshold moved to 0.5;
-the class maps of the finished model (--teacher maps); or the true masks (--teacher truth), which
-tells about the best that this head on these features can draw. Neither of these two changes, so
-they have one round. Prints the figures on the test images, in percent, at the threshold fitted on
+In a round the pixel head starts anew, without context, and learns, on whole training images, from
+the extremes of a teacher's masks (up to the images' borders, where our recipes leave a margin). The
+teacher is the model's own masks, each the mean over the image's four flips with the card's
+threshold moved to 0.5; the class maps of the finished model (--teacher maps); or the true masks
+(--teacher truth), which tells about the best that this head on these features can draw. Neither of
+these two changes, so they have one round. Prints the figures on the test images, in percent, at the threshold fitted on
 the validation masks, before and after each round. The classifier does not learn again.
 
 --only takes the training images of one class, --surest only so large a share of them: those whose
@@ -173,6 +173,7 @@ def main() -> None:
         if asked.only not in card.classes:
             parser.error(f"--only {asked.only}: the classes are {', '.join(card.classes)}")
         samples = [one for one in samples if card.classes[one.label] == asked.only]
+    alone = card.model_copy(update={"model": card.model | {"context": False}})
     print(HEAD)
     print(line("as it is", asked.checkpoint, asked.data), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,7 +183,7 @@ def main() -> None:
             lessons = [lesson(network, card, one, TEACHERS[asked.teacher]) for one in samples]
             lessons = surest(lessons, asked.surest)
             learn(network, lessons, asked.steps, asked.extremes, asked.crf)
-            checkpoint.save(student, network, card)
+            checkpoint.save(student, network, alone)
             print(line(f"round {number}", student, asked.data), flush=True)
 
 

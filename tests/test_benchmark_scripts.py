@@ -1,0 +1,70 @@
+"""The commands in benchmarks/ that docs/results.md names, on a model with every ingredient."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from training import tiny_recipe, write_images
+
+from wsol_deploy.train.recipe_file import to_toml
+
+SCRIPTS = Path(__file__).parents[1] / "benchmarks"
+LINE = re.compile(r"^(\S.*?)\s{2,}[\d.]+ +([\d.]+) +([\d.]+) +([\d.]+)", re.MULTILINE)
+INGREDIENTS = {"pixel_head": 8, "smooth": 3, "context": True, "probe": 0.75, "depths": 2}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_images(tmp_path_factory.mktemp("images"), images=16)
+    for place in (root, root / "masks"):
+        shutil.copytree(place / "valid", place / "test")
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from wsol_deploy.cli import main
+
+    folder = tmp_path_factory.mktemp("run")
+    taught = {"keep": "last", "self_training": 1.0}
+    recipe = tiny_recipe(model=INGREDIENTS, loss={"pixels": 1.0}, training=taught)
+    (folder / "recipe.toml").write_text(to_toml(recipe))
+    command = ["wsol", "train", str(images), "--recipe", str(folder / "recipe.toml"), "--quiet"]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", [*command, "-o", str(folder / "run")])
+        main()
+    assert not ended.value.code
+    return folder / "run" / "best.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "rows"),
+    [
+        ("probing", ["--shares", "0", "0.75"], ["without", "0.75 of the mask"]),
+        ("smoothing", ["--cells", "1", "3"], ["1 cells", "3 cells"]),
+        ("shift", ["--pixels", "0", "2"], ["0 pixels", "2 pixels"]),
+        ("selftraining", ["--steps", "4"], ["as it is", "round 1", "round 2"]),
+        ("selftraining", ["--teacher", "truth", "--only", "disc"], ["as it is", "round 1"]),
+        ("selftraining", ["--teacher", "maps", "--crf", "1"], ["as it is", "round 1"]),
+    ],
+)
+def test_a_script_prints_the_figures_of_every_way(
+    checkpoint: Path,
+    images: Path,
+    script: str,
+    options: list[str],
+    rows: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(sys, "argv", [script, str(checkpoint), str(images), *options])
+    runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
+    found = LINE.findall(capsys.readouterr().out)
+    assert [name for name, *_ in found] == rows
+    assert all(0 <= float(figure) <= 100 for _, *figures in found for figure in figures)
