@@ -9,8 +9,9 @@ the extremes of a teacher's masks (up to the images' borders, where our recipes 
 teacher is the model's own masks, each the mean over the image's four flips with the card's
 threshold moved to 0.5; the class maps of the finished model (--teacher maps); or the true masks
 (--teacher truth), which tells about the best that this head on these features can draw. Neither of
-these two changes, so they have one round. Prints the figures on the test images, in percent, at the threshold fitted on
-the validation masks, before and after each round. The classifier does not learn again.
+these two changes, so they have one round. Prints the figures on the test images, in percent, at
+the threshold fitted on the validation masks, before and after each round. The classifier does not
+learn again.
 
 --only takes the training images of one class, --surest only so large a share of them: those whose
 masks tell inside from outside best, as the card's mask contrast has it. --crf adds the gated CRF

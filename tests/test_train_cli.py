@@ -46,7 +46,7 @@ def test_a_run_and_what_is_in_it(wsol, data, recipe, tmp_path, monkeypatch):
         "best.safetensors", "last.safetensors", "state.safetensors", "metrics.csv", "recipe.toml",
         "tensorboard", "data.txt",
     }  # fmt: skip
-    assert "note: 2 updates in all, masks take about 400: --epochs 200" in err
+    assert "note: 2 updates in all, masks take about 360: --epochs 180" in err
     assert "epoch 1/1" in err
     assert "validation, 4 images: error" in err
     assert f"wsol export -m {folder}" in err

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wsol_deploy.train.world import World
 
 INTERRUPTED = 130
-FEW, GOOD = 150, 400  # updates: too few for masks, and enough (docs/results.md)
+FEW, GOOD = 150, 360  # updates: too few for masks, and enough (docs/results.md)
 Flag = dict[str, Any]
 
 
