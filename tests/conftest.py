@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import pytest
@@ -11,6 +12,15 @@ from wsol_deploy.cli import main
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def log_as_of_a_library():
+    """What a command of an earlier test set up for its messages does not stay."""
+    logger = logging.getLogger("wsol_deploy")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture
