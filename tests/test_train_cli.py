@@ -168,6 +168,13 @@ def broken_images(root: Path) -> Path:
     return root
 
 
+def broken_validation_image(root: Path) -> Path:
+    write_images(root)
+    path = root / "valid" / "disc" / "4.png"
+    path.write_bytes(path.read_bytes()[:200])
+    return root
+
+
 def mask_of_another_size(root: Path) -> Path:
     write_images(root)
     path = sorted((root / "masks" / "valid" / "disc").iterdir())[0]
@@ -224,6 +231,20 @@ def test_bad_usage_is_exit_2(wsol, data, tmp_path, arguments, words):
     assert code == 2
     assert words in one_line(err)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_validation_image_is_met_before_the_first_update(
+    wsol, recipe, tmp_path, monkeypatch
+):
+    from wsol_deploy.train.updates import Updater
+
+    updates = []
+    monkeypatch.setattr(Updater, "update", lambda *arguments: updates.append(arguments))
+    data = broken_validation_image(tmp_path / "data")
+    code, _, err = wsol("train", data, "--recipe", recipe, "-o", tmp_path / "run")
+    assert code == 1
+    assert "4.png: damaged or cut short" in one_line(err)
+    assert not updates
 
 
 def test_weights_that_do_not_fit(wsol, data, recipe, tmp_path):

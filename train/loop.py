@@ -94,6 +94,7 @@ def train(
     run = _Run(recipe, dataset, folder, world, quiet)
     with run.display:
         try:
+            run.check_validation()
             interrupted = run.epochs(stop) or run.self_training(stop)
         except ImageError as error:
             raise run.unreadable(error) from error
@@ -129,6 +130,16 @@ class _Run:
         if world.leads:
             card = make_card(recipe, dataset, fingerprint, self.updater.network.outputs)
             self.records = Records(folder, card, self.updater, self.valid, self.position)
+
+    def check_validation(self) -> None:
+        """Meet broken validation images now, not after an epoch; those that fit stay decoded.
+
+        Raises:
+            ImageError: some cannot be read.
+        """
+        broken = self.valid.unreadable() if self.world.leads else []
+        if any(self.world.sum([bool(broken)])):
+            raise ImageError("; ".join(broken))
 
     def epochs(self, stop: Callable[[], bool]) -> bool:
         """Train to the end; True if asked to stop before."""
