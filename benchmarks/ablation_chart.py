@@ -55,7 +55,7 @@ def read(path: Path) -> list[Row]:
         own = [line for line in lines if line["row"] == name]
         means = {line["column"]: float(line["mean"]) for line in own}
         spreads = {line["column"]: float(line["sd"]) for line in own if line["sd"]}
-        if COLUMNS.keys() <= means.keys():
+        if {"error", *COLUMNS} <= means.keys():
             rows.append(Row(own[0]["title"], means, spreads))
     if not rows:
         raise SystemExit(f"{path}: no row has figures yet")
