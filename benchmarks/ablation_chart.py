@@ -5,7 +5,8 @@
 
 Takes what `wsol reproduce PLAN DATA --table ablation` wrote, of one table; rows that are not
 trained yet are left out. A bar is the change in percent points, with the standard deviation over
-the seeds where there are several; what stands at the right is the error and an epoch's seconds.
+the seeds where there are several (a row of fewer than the first says so); what stands at the right
+is the error and an epoch's seconds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Row:
     """One training or more: column to mean, and to the standard deviation over its seeds."""
 
     title: str
+    seeds: int
     means: dict[str, float]
     spreads: dict[str, float]
 
@@ -40,6 +42,10 @@ class Row:
     def facts(self) -> str:
         error, seconds = self.means["error"], self.means.get("epoch_seconds")
         return f"{error:.1f} %" + ("" if seconds is None else f"   {seconds:.0f} s")
+
+    def label(self, seeds: int) -> str:
+        fewer = "" if self.seeds >= seeds else f" ({self.seeds} of {seeds} seeds)"
+        return fill(self.title + fewer, WIDE)
 
 
 def read(path: Path) -> list[Row]:
@@ -56,7 +62,7 @@ def read(path: Path) -> list[Row]:
         means = {line["column"]: float(line["mean"]) for line in own}
         spreads = {line["column"]: float(line["sd"]) for line in own if line["sd"]}
         if {"error", *COLUMNS} <= means.keys():
-            rows.append(Row(own[0]["title"], means, spreads))
+            rows.append(Row(own[0]["title"], int(own[0]["seeds"]), means, spreads))
     if not rows:
         raise SystemExit(f"{path}: no row has figures yet")
     return rows
@@ -78,7 +84,7 @@ def draw(rows: list[Row], path: Path) -> None:
             reach = first.spreads[name]
             axes.axvspan(-reach, reach, color=colour, alpha=0.08, linewidth=0)
     axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_yticks(range(len(others)), [fill(row.title, WIDE) for row in others])
+    axes.set_yticks(range(len(others)), [row.label(first.seeds) for row in others])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(others) - 0.4, -0.6)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
