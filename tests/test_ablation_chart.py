@@ -73,6 +73,12 @@ def test_a_table_without_figures_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     assert not (tmp_path / "chart.png").exists()
 
 
+def test_a_row_of_fewer_seeds_than_the_first_says_so() -> None:
+    row = runpy.run_path(str(ROOT / "benchmarks" / "ablation_chart.py"))["Row"]
+    assert row("less", 1, {}, {}).label(2) == "less (1 of 2 seeds)"
+    assert row("less", 2, {}, {}).label(2) == row("less", 3, {}, {}).label(2) == "less"
+
+
 @given(st.lists(st.lists(st.floats(0, 100), max_size=4), min_size=1, max_size=4))
 def test_seeds_of_several_tables_are_pooled_as_if_one_had_them(parts: list[list[float]]) -> None:
     found = MERGE["pooled"]([line("row", part) for part in parts])
