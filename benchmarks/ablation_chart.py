@@ -43,9 +43,9 @@ class Row:
         error, seconds = self.means["error"], self.means.get("epoch_seconds")
         return f"{error:.1f} %" + ("" if seconds is None else f"   {seconds:.0f} s")
 
-    def label(self, seeds: int) -> str:
-        fewer = "" if self.seeds >= seeds else f" ({self.seeds} of {seeds} seeds)"
-        return fill(self.title + fewer, WIDE)
+    def name(self, seeds: int) -> str:
+        """The title, and that there are fewer seeds than these if so."""
+        return self.title + ("" if self.seeds >= seeds else f" ({self.seeds} of {seeds} seeds)")
 
 
 def read(path: Path) -> list[Row]:
@@ -84,7 +84,7 @@ def draw(rows: list[Row], path: Path) -> None:
             reach = first.spreads[name]
             axes.axvspan(-reach, reach, color=colour, alpha=0.08, linewidth=0)
     axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_yticks(range(len(others)), [row.label(first.seeds) for row in others])
+    axes.set_yticks(range(len(others)), [fill(row.name(first.seeds), WIDE) for row in others])
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(others) - 0.4, -0.6)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)

@@ -1,4 +1,4 @@
-"""The chart of an ablation and the merging of several, from what `wsol reproduce` writes."""
+"""An ablation as chart and table, and the merging of several, of what `wsol reproduce` wrote."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_a_table_without_figures_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_row_of_fewer_seeds_than_the_first_says_so() -> None:
     row = runpy.run_path(str(ROOT / "benchmarks" / "ablation_chart.py"))["Row"]
-    assert row("less", 1, {}, {}).label(2) == "less (1 of 2 seeds)"
-    assert row("less", 2, {}, {}).label(2) == row("less", 3, {}, {}).label(2) == "less"
+    assert row("less", 1, {}, {}).name(2) == "less (1 of 2 seeds)"
+    assert row("less", 2, {}, {}).name(2) == row("less", 3, {}, {}).name(2) == "less"
 
 
 @given(st.lists(st.lists(st.floats(0, 100), max_size=4), min_size=1, max_size=4))
@@ -113,3 +113,14 @@ def test_what_is_measured_is_the_plans_table(measured: Path) -> None:
     with measured.open(newline="", encoding="utf-8") as file:
         found = {line["row"]: line["title"] for line in csv.DictReader(file)}
     assert found == {row: plan.rows[row].title for row in plan.tables["ablation"].rows}
+
+
+@pytest.mark.parametrize("measured", MEASURED, ids=lambda path: path.stem)
+def test_the_page_of_results_shows_what_is_measured(
+    measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark(monkeypatch, "ablation_table", measured)
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) > 20
+    assert shown in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

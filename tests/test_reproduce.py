@@ -101,8 +101,12 @@ def test_tables_are_the_evaluations_beside_the_published(wsol, glas, tmp_path):
     assert (code, again) == (0, out), err
     assert "minmax-u0, seed 0: complete" in err
     assert best.stat().st_mtime_ns == before
+    code, _, err = wsol(*asked, *rows[:4], "--first-seed", 1)
+    assert code == 0 and "minmax-u4, seed 1: complete" in err and "seed 0" not in err
+    cell = figures(folder)["2", "minmax-u4", "f1_plus"]
+    assert (float(cell["mean"]), cell["seeds"]) == (pytest.approx(errors[1]), "1")
     code, _, err = wsol(*asked, *rows, "--set", "training.seed=5")
-    assert code == 2 and "--seeds says how many" in one_line(err)
+    assert code == 2 and "say --first-seed and --seeds" in one_line(err)
     code, _, err = wsol(*asked, *rows, "--set", "optim.lr=0.5")
     assert code == 2
     assert "minmax-u0/seed-0: its run has another recipe: optim.lr is 0.0003 there and 0.5 now" in (

@@ -42,6 +42,9 @@ def reproduce(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each row.")] = 1,
+    first_seed: Annotated[
+        int, typer.Option(min=0, help="The seed of each row's first training.")
+    ] = 0,
     table: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +74,7 @@ def reproduce(
     Examples:
       wsol reproduce glas glas/
       wsol reproduce glas glas/ --row cam-avg --row minmax-u4 --seeds 3
+      wsol reproduce glas glas/ --seeds 2 --first-seed 3 -o more/
       wsol reproduce cub5 CUB_200_2011/ --budget paper --device cuda
     """
     from wsol_deploy.errors import MissingExtra, WsolError
@@ -94,6 +98,7 @@ def reproduce(
         output or Path("reproduce") / Path(plan).stem,
         budget=budget or next(iter(chart.budgets)),
         seeds=seeds,
+        first_seed=first_seed,
         tables=table or (),
         overrides=[*(set_ or []), *flags],
     )

@@ -145,7 +145,7 @@ def _check_overrides(plan: Plan, rows: Sequence[str], overrides: Sequence[str]) 
     methods = dict.fromkeys(plan.rows[row].method for row in rows)
     for override in overrides:
         if _key(override) == "training.seed":
-            raise UsageError("training.seed is each job's own: --seeds says how many there are")
+            raise UsageError("training.seed is each job's own: say --first-seed and --seeds")
         if not any(means(_key(override), method) for method in methods):
             check_meaning(_key(override), next(iter(methods)))
 

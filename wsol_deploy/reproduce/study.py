@@ -54,6 +54,7 @@ def prepare(
     *,
     budget: str,
     seeds: int = 1,
+    first_seed: int = 0,
     tables: Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> Study:
@@ -64,7 +65,8 @@ def prepare(
         data: a data set's path.
         output: the folder for everything; what it holds already is kept.
         budget: one of the plan's.
-        seeds: trainings of each row, with seeds 0, 1, ...
+        seeds: trainings of each row, with seeds `first_seed`, `first_seed` + 1, ...
+        first_seed: 0 or more.
         tables: names in the plan; none for the plan's default.
         overrides: "section.key=value" each, for every row.
 
@@ -76,7 +78,8 @@ def prepare(
     choose([budget], plan.budgets, "budget")
     names = choose(tables or plan.default, plan.tables, "table")
     rows = choose([row for name in names for row in plan.tables[name].rows], plan.rows, "row")
-    jobs = make_jobs(plan, rows, range(seeds), output, budget=budget, overrides=overrides)
+    trained = range(first_seed, first_seed + seeds)
+    jobs = make_jobs(plan, rows, trained, output, budget=budget, overrides=overrides)
     dataset = open_for(jobs[0].recipe, data)
     jobs = [_fitting(job, several=dataset.multi_label) for job in jobs]
     if plan.dataset not in (None, dataset.name):
