@@ -157,6 +157,13 @@ def test_an_artifact_is_no_checkpoint_to_export() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_file_is_no_folder_to_export_into(tmp_path: Path) -> None:
+    done = _wsol("export", "-m", str(a_checkpoint()), "-o", str(tmp_path / "glands.onnx"))
+    assert done.returncode == 2
+    assert f"name a folder, as in -o {tmp_path / 'glands'}" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def _wsol(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("wsol")), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -21,7 +21,9 @@ def export(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder. Default: export/ in the run."),
+        typer.Option(
+            "--output", "-o", help="Folder of the artifacts. Default: export/ in the run."
+        ),
     ] = None,
     proof_data: Annotated[
         Path | None,
@@ -79,7 +81,7 @@ def export(
 
     Example: wsol export --format onnx --format torchscript
     """
-    from wsol_deploy.artifacts import read_card
+    from wsol_deploy.artifacts import SUFFIXES, read_card
     from wsol_deploy.errors import MissingExtra, UsageError
     from wsol_deploy.export import Options, Shape, export_model
     from wsol_deploy.export.formats import parse
@@ -88,6 +90,8 @@ def export(
 
     if half and int8:
         raise UsageError("--half and --int8: choose one")
+    if output is not None and output.suffix.lower() in SUFFIXES:
+        raise UsageError(f"-o {output}: name a folder, as in -o {output.with_suffix('')}")
     words = {"licence": licence, "author": author, "description": description}
     options = Options(
         precision="int8" if int8 else "float16" if half else "float32",
