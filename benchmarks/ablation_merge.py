@@ -16,7 +16,7 @@ from pathlib import Path
 from wsol_deploy.reproduce.writing import HEAD
 
 Line = dict[str, str]
-DIGITS = 2
+DIGITS = 4
 
 
 def merged(tables: list[list[Line]]) -> list[Line]:
