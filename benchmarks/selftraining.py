@@ -4,7 +4,7 @@
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher maps --crf 1
     python benchmarks/selftraining.py CHECKPOINT DATA --teacher truth --only benign
 
-In a round the pixel head starts anew, without context, and learns, on whole training images, from
+In a round the pixel head starts anew and learns, on whole training images, from
 the extremes of a teacher's masks (up to the images' borders, where our recipes leave a margin). The
 teacher is the model's own masks, each the mean over the image's four flips with the card's
 threshold moved to 0.5; the class maps of the finished model (--teacher maps); or the true masks
@@ -137,7 +137,6 @@ def learn(
     """Start the pixel head anew and teach it, an image a step."""
     for part in (network.pixel_head.hidden, network.pixel_head.logit):
         part.reset_parameters()
-    network.pixel_head.context = None
     optimizer = torch.optim.AdamW(network.pixel_head.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     for at in np.random.default_rng(0).integers(len(lessons), size=steps):
@@ -174,7 +173,6 @@ def main() -> None:
         if asked.only not in card.classes:
             parser.error(f"--only {asked.only}: the classes are {', '.join(card.classes)}")
         samples = [one for one in samples if card.classes[one.label] == asked.only]
-    alone = card.model_copy(update={"model": card.model | {"context": False}})
     print(HEAD)
     print(line("as it is", asked.checkpoint, asked.data), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -184,7 +182,7 @@ def main() -> None:
             lessons = [lesson(network, card, one, TEACHERS[asked.teacher]) for one in samples]
             lessons = surest(lessons, asked.surest)
             learn(network, lessons, asked.steps, asked.extremes, asked.crf)
-            checkpoint.save(student, network, alone)
+            checkpoint.save(student, network, card)
             print(line(f"round {number}", student, asked.data), flush=True)
 
 

@@ -6,7 +6,6 @@ import copy
 
 from torch import Tensor, nn
 
-from wsol_deploy.model.backbones import Maps
 from wsol_deploy.model.deploy import DeployedModel
 
 
@@ -20,10 +19,9 @@ class HalfBackbone(nn.Module):
             if not name.startswith("_") and name != "training":
                 setattr(self, name, value)
 
-    def forward(self, x: Tensor) -> Maps:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """Feature maps, float32, of N x 3 x H x W, float32."""
-        maps = self.half_precision(x.half())
-        return Maps(*([one.float() for one in each] for each in maps))
+        return [maps.float() for maps in self.half_precision(x.half())]
 
 
 def halve(model: DeployedModel) -> DeployedModel:

@@ -26,7 +26,7 @@ def leaning(backbone: backbones.Backbone, x: Tensor, level: int) -> Tensor:
     for row in cells:
         for column in cells:
             x = x.detach().requires_grad_()
-            backbone(x).last[level][:, :, row, column].square().sum().backward()
+            backbone(x)[level][:, :, row, column].square().sum().backward()
             weight = x.grad.abs().sum(dim=(0, 1))
             place = torch.arange(SIDE, dtype=torch.float32)
             seen = torch.stack([weight.sum(dim=1) @ place, weight.sum(dim=0) @ place])

@@ -15,7 +15,7 @@ from wsol_deploy.train.recipe_file import to_toml
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 LINE = re.compile(r"^(\S.*?)\s{2,}[\d.]+ +([\d.]+) +([\d.]+) +([\d.]+)", re.MULTILINE)
-INGREDIENTS = {"pixel_head": 8, "smooth": 3, "context": True, "probe": 0.75, "depths": 2}
+INGREDIENTS = {"pixel_head": 8, "smooth": 3, "probe": 0.75, "depths": 2}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from wsol_deploy.model.deploy import load_deployed
 
 HEAD = {
     "output_stride": 16, "alignment": "middle", "reflect": 16, "pixel_head": 8, "smooth": 5,
-    "context": True, "probe": 0.75,
+    "probe": 0.75,
 }  # fmt: skip
 FORMATS = ("onnx", "torchscript", "pt2")
 
@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = CONFIG.model_copy(update=HEAD)
     path = save_checkpoint(tmp_path_factory.mktemp("run") / "best.safetensors", config=config)
     network, card = checkpoint.load(path)
-    torch.nn.init.normal_(network.pixel_head.context.logit.weight)
+    torch.nn.init.normal_(network.pixel_head.logit.weight)
     network.pixel_head.sharpen(10.0)
     network.probe.usual.fill_(0.3)
     network.probe.precision.add_(0.1 * torch.rand_like(network.probe.precision))
@@ -67,12 +67,9 @@ def test_no_side_is_cropped_on_its_own(exported: dict[str, Path]) -> None:
         assert axes[name] & axes.get(crop.input[0], axes[name])
 
 
-def test_in_half_precision_the_context_of_earlier_blocks_is_read_in_float32(tmp_path: Path) -> None:
+def test_in_half_precision_the_probe_is_fitted_in_float32(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update=HEAD | {"backbone": "efficientnet_lite0"})
     model = load_deployed(save_checkpoint(tmp_path / "best.safetensors", config=config))
-    context = model.network.pixel_head.context
-    assert context.hidden.in_channels == 80 and model.network.backbone.channels[-1] == 112
-    torch.nn.init.normal_(context.logit.weight)
     image = torch.randint(0, 256, (1, 64, 96, 3), dtype=torch.uint8)
     with torch.inference_mode():
         mask, half = (each(image)[0] for each in (model, halve(model)))

@@ -183,11 +183,9 @@ def test_the_border_is_cut_off_before_the_head_and_changes_nothing(size):
         net.pixel_head.variance.uniform_(0.5, 2)
         x = torch.randn(1, 3, *size)
         bordered = net.bordered(x)
-        fine = net.pixel_head.read(net.backbone(bordered).last, bordered.shape[2:], border=0)
+        fine = net.pixel_head.read(net.backbone(bordered), bordered.shape[2:], border=0)
         cells = [-(-side // 4) for side in size]
-        expected = net.pixel_head(fine, net.backbone(x).last[-1])[
-            :, :, 4 : 4 + cells[0], 4 : 4 + cells[1]
-        ]
+        expected = net.pixel_head(fine)[:, :, 4 : 4 + cells[0], 4 : 4 + cells[1]]
         assert torch.allclose(net.pixels(net.localize(x)), expected, atol=1e-5)
 
 
@@ -232,45 +230,10 @@ def test_an_even_number_of_cells_is_refused():
         load_recipe("quickstart", ["model.smooth=4"])
 
 
-def test_context_says_nothing_until_self_training():
-    net, plain = network(context=True), network()
-    plain.load_state_dict(net.state_dict(), strict=False)
-    x = torch.randn(1, 3, 64, 64)
-    net.eval(), plain.eval()
-    assert torch.equal(net.pixels(net.localize(x)), plain.pixels(plain.localize(x)))
-    net.train()
-    net.pixels(net.localize(x)).sum().backward()
-    assert all(parameter.grad is None for parameter in net.pixel_head.context.parameters())
-
-
-def test_context_learns_in_self_training_and_so_does_the_backbone_from_it():
-    net = network(context=True).train()
-    net.freeze_batch_norm()
-    net.pixel_head.attached = True
-    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
-    found = net.localize(torch.randn(1, 3, 61, 83))
-    torch.nn.init.zeros_(net.pixel_head.logit.weight)  # the context alone speaks
-    net.pixels(found).sum().backward()
-    assert net.pixel_head.context.hidden.weight.grad.any()
-    assert any(p.grad is not None and p.grad.any() for p in net.backbone.parameters())
-
-
 def test_a_mask_alone_asks_nothing_of_the_deepest_blocks():
-    net = network(
-        backbone="efficientnet_lite0", depths=2, context=True, probe=0.75, reflect=16
-    ).eval()
+    net = network(backbone="efficientnet_lite0", depths=2, probe=0.75, reflect=16).eval()
     net.pixel_head.attached = True
-    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
     net.infer(torch.randn(1, 3, 61, 83), ["mask"])["mask"].sum().backward()
     blocks = net.backbone.features.net.blocks
     learned = [any(p.grad is not None and p.grad.any() for p in b.parameters()) for b in blocks]
-    assert learned == [True, True, True, True, False]
-
-
-def test_sharpening_multiplies_what_the_context_says_too():
-    net = network(context=True).eval()
-    torch.nn.init.normal_(net.pixel_head.context.logit.weight)
-    found = net.localize(torch.randn(1, 3, 64, 64))
-    before = net.pixels(found)
-    net.pixel_head.sharpen(3.0)
-    assert torch.allclose(net.pixels(found), 3 * before, atol=1e-4)
+    assert learned == [True, True, True, False, False]

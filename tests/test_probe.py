@@ -190,7 +190,6 @@ def test_depths_whose_strides_do_not_divide_are_left_out(monkeypatch):
     net = network()
     net.backbone.strides = [4, 9, 19]
     monkeypatch.setattr(type(net), "stride", 19)
-    net.deepest = 2
     assert net._nested(0) == [0]
     net.backbone.strides = [4, 8, 16]
     assert net._nested(0) == [0, 1, 2]

@@ -40,7 +40,6 @@ PAPER_B2 = {
     "model.rescale": "image",
     "model.pixel_head": 0,
     "model.smooth": 1,
-    "model.context": False,
     "model.probe": 0.0,
     "loss.localizer": 1.0,
     "loss.foreground": 1.0,

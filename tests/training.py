@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wsol_deploy.datasets import Dataset, open_dataset
-from wsol_deploy.model.backbones import Backbone, Maps
+from wsol_deploy.model.backbones import Backbone
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train.recipe import Recipe
@@ -55,9 +55,8 @@ class TinyFeatures(nn.Module):
             nn.Conv2d(4, 6, 3, stride=2, padding=1),
         )
 
-    def forward(self, x: Tensor) -> Maps:
-        maps = [self.layers(x)]
-        return Maps(maps, maps)
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.layers(x)]
 
 
 def tiny_network(classes: int = 3, seed: int = 0, gain: float = 1.0, **model: object) -> nn.Module:

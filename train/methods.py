@@ -16,7 +16,7 @@ DEFAULT = "minmax"
 SUPERVISED = ("unet",)
 
 PLAIN: Document = {"erasing": {"u": 0}, "loss": {"local": 0.0, "size_barrier": 0.0}}
-NO_HEAD: Document = {"pixel_head": 0, "smooth": 1, "context": False, "probe": 0.0}
+NO_HEAD: Document = {"pixel_head": 0, "smooth": 1, "probe": 0.0}
 CAM: Document = PLAIN | {"model": {"contrast": False, "rescale": "image"} | NO_HEAD}
 # Durand et al.'s own values on VOC 2007
 DURAND = {"modalities": 8, "kmax": 0.2, "kmin": 0.2, "alpha": 0.7, "dropout": 0.0}
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Document] = {
 
 ALGORITHM_1 = (
     "erasing", "loss", "model.omega", "model.sigma_prime", "model.classifier_scale",
-    "model.pixel_head", "model.smooth", "model.context", "model.probe", "optim.pixel_lr_factor",
+    "model.pixel_head", "model.smooth", "model.probe", "optim.pixel_lr_factor",
     "optim.background_start_epoch", "optim.background_ramp_epochs",
 )  # fmt: skip
 WILDCAT = ("model.modalities", "model.kmax", "model.kmin", "model.alpha", "model.dropout")

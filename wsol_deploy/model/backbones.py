@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,24 +33,11 @@ OFFLINE = (
 )
 
 
-class Maps(NamedTuple):
-    """Features of an image, N x k x h x w each, a map a depth, shallow first.
-
-    Attributes:
-        last: the last map of each depth, of most networks that of each stride.
-        first: that of the first blocks of the same stride, where timm tells them apart; else the
-            last.
-    """
-
-    last: list[Tensor]
-    first: list[Tensor]
-
-
 class Backbone(nn.Module):
     """Features at several strides of a convolutional network.
 
     Attributes:
-        channels, first_channels: of the last and of the first map of each depth, shallow first.
+        channels: of each map, shallow first.
         strides: their strides to the input.
         covers: whether the cells reach over an image of any size; VGG's pooling drops what is left.
         mean, std: of the input's normalisation, a value a channel, for pixels in [0, 1].
@@ -64,13 +50,13 @@ class Backbone(nn.Module):
         with torch.no_grad():
             maps = features.eval()(torch.zeros(1, 3, PROBE, PROBE))
             odd = features(torch.zeros(1, 3, ODD, ODD))
-        self.channels, self.first_channels = (tuple(x.shape[1] for x in each) for each in maps)
-        self.strides = tuple(round(PROBE / x.shape[2]) for x in maps.last)
-        pairs = zip(odd.last, self.strides, strict=True)
+        self.channels = tuple(x.shape[1] for x in maps)
+        self.strides = tuple(round(PROBE / x.shape[2]) for x in maps)
+        pairs = zip(odd, self.strides, strict=True)
         self.covers = all(x.shape[2] == -(-ODD // stride) for x, stride in pairs)
 
-    def forward(self, x: Tensor) -> Maps:
-        """Feature maps.
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Feature maps, N x k x h x w each, the last of each stride, shallow first.
 
         Args:
             x: N x 3 x H x W, normalised.
@@ -85,12 +71,12 @@ class Stages(nn.Module):
         super().__init__()
         self.stages = nn.ModuleList(stages)
 
-    def forward(self, x: Tensor) -> Maps:
+    def forward(self, x: Tensor) -> list[Tensor]:
         maps = []
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return Maps(maps, maps)
+        return maps
 
 
 class SameConv2d(nn.Conv2d):
@@ -106,34 +92,20 @@ class SameConv2d(nn.Conv2d):
 
 
 class TimmStages(nn.Module):
-    """A timm model's maps at each stride; of its EfficientNets and MobileNets the first one too."""
+    """A timm model's last map at each stride."""
 
     def __init__(self, net: Any, deepest: int) -> None:
         super().__init__()
-        strides = [info["reduction"] for info in net.feature_info]
-        last = {stride: at for at, stride in enumerate(strides)}
-        kept = [stride for stride in last if 4 <= stride <= deepest] or strides[-1:]
-        ends = starts = [last[stride] for stride in kept]
-        self.options: dict[str, bool] = {}
-        if "extra_blocks" in inspect.signature(net.forward_intermediates).parameters:
-            self.options["extra_blocks"] = True
-            blocks = (
-                net.stage_ends
-            )  # counted from 1; the stem, 0, is followed by blocks at stride 2
-            starts = [blocks[strides.index(stride) - 1] + 1 for stride in kept]
-            ends = [blocks[at] for at in ends]
-        self.indices = sorted({*starts, *ends})
-        net.prune_intermediate_layers(self.indices, prune_norm=True, **self.options)
-        self.ends, self.starts = (
-            [self.indices.index(at) for at in each] for each in (ends, starts)
-        )
+        last = {info["reduction"]: at for at, info in enumerate(net.feature_info)}
+        wanted = [at for stride, at in last.items() if 4 <= stride <= deepest]
+        wanted = wanted or [max(last.values())]
+        self.indices = net.prune_intermediate_layers(wanted, prune_norm=True)
         self.net = net
 
-    def forward(self, x: Tensor) -> Maps:
-        maps = self.net.forward_intermediates(
-            x, indices=self.indices, intermediates_only=True, output_fmt="NCHW", **self.options
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.net.forward_intermediates(
+            x, indices=self.indices, intermediates_only=True, output_fmt="NCHW"
         )
-        return Maps([maps[at] for at in self.ends], [maps[at] for at in self.starts])
 
 
 def build(

@@ -53,8 +53,6 @@ class ModelConfig(BaseModel):
             (model/pixel_head.py); 0 leaves the mask as Eq. 11 gives it.
         smooth: the mask is of the mean of its logits over so many of its cells a side, an odd
             number; 1 leaves them as they are. The logits its loss sees are never smoothed.
-        context: the pixel head also reads the first features of the deepest stride that divides
-            `reflect`, from self-training on.
         probe: how much of the mask at inference is drawn by a linear probe fitted to the image
             itself, and smoothed again; its share of the image then goes half-way to the usual one
             (model/probe.py). 0 leaves all of it out.
@@ -88,7 +86,6 @@ class ModelConfig(BaseModel):
     rescale: Literal["image", "running"] = "image"
     pixel_head: int = Field(default=0, ge=0)
     smooth: int = Field(default=1, ge=1, le=31)
-    context: bool = False
     probe: float = Field(default=0.0, ge=0, le=1)
 
     @field_validator("smooth")

@@ -23,7 +23,7 @@ class NoBackbone(Backbone):
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.channels, self.first_channels, self.strides = (), (), ()
+        self.channels, self.strides = (), ()
         self.mean, self.std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 

@@ -14,16 +14,15 @@ from wsol_deploy.model.features import Features
 class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
-    With a pixel head also the features it reads, `fine` (N x k x h'' x w''), and of the image
-    without its border those of each depth (N x k' x h' x w', shallow first) and `surroundings`,
-    those for the head's context; these features are detached until self-training.
+    With a pixel head also the features it reads, `fine` (N x k x h'' x w''), detached until
+    self-training, and with a probe those that it is fitted to, `probed` (N x k' x h' x w' each,
+    shallow first), of the image without its border.
     """
 
     class_maps: Tensor
     logits: Tensor
     fine: Tensor | None = None
-    depths: tuple[Tensor, ...] = ()
-    surroundings: Tensor | None = None
+    probed: tuple[Tensor, ...] = ()
 
 
 class MapHead(nn.Module):

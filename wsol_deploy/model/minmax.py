@@ -41,17 +41,11 @@ class MinMaxNetwork(MapNetwork):
 
         self.pixel_head: PixelHead | None = None
         self.probe: Probe | None = None
+        self.probed_at: list[int] = []
         if config.pixel_head:
             masks = classes if self.multi_label else 1
-            cut = [s for s in backbone.strides if self.border % s == 0]
-            self.deepest = len(cut) - 1  # of the maps that can be cut back to the image
             self.pixel_head = PixelHead(
-                backbone.channels,
-                backbone.strides,
-                config.pixel_head,
-                masks,
-                backbone.covers,
-                (backbone.first_channels[self.deepest], cut[-1]) if config.context else None,
+                backbone.channels, backbone.strides, config.pixel_head, masks, backbone.covers
             )
             if config.probe:
                 self.probed_at = self._nested(self.pixel_head.used[0])
@@ -64,7 +58,7 @@ class MinMaxNetwork(MapNetwork):
     def _nested(self, first: int) -> list[int]:
         """Depths from the first to the class maps', as long as each stride divides the next."""
         strides, found = self.backbone.strides, [first]
-        for at in range(first + 1, self.deepest + 1):
+        for at in range(first + 1, len(strides)):
             if strides[at] > self.stride or strides[at] % strides[found[-1]]:
                 break
             found.append(at)
@@ -74,20 +68,13 @@ class MinMaxNetwork(MapNetwork):
         """M's forward: class maps and scores of the image."""
         size = (x.shape[2], x.shape[3])
         maps = self.backbone(self.bordered(x))
-        found = self.localizer(self.read(maps.last, size))
-        head = self.pixel_head
-        if head is None:
+        found = self.localizer(self.read(maps, size))
+        if self.pixel_head is None:
             return found
-        fine = head.read(maps.last, size, self.border)
-
-        def inside(one: Tensor, stride: int) -> Tensor:
-            one = self.within_border(one, size, stride)
-            return one if head.attached else one.detach()
-
-        strides = self.backbone.strides[: self.deepest + 1]
-        depths = tuple(inside(m, stride) for m, stride in zip(maps.last, strides, strict=False))
-        surroundings = inside(maps.first[self.deepest], strides[-1])
-        return found._replace(fine=fine, depths=depths, surroundings=surroundings)
+        fine = self.pixel_head.read(maps, size, self.border)
+        strides = self.backbone.strides
+        probed = [self.within_border(maps[at], size, strides[at]) for at in self.probed_at]
+        return found._replace(fine=fine, probed=tuple(probed))
 
     def class_maps(self, x: Tensor) -> Tensor:
         """A alone: N x c x h' x w'."""
@@ -116,16 +103,14 @@ class MinMaxNetwork(MapNetwork):
         if self.probe is None:
             return self.masks(found, size)
         masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
-        seen = self.probe(masks, [found.depths[at] for at in self.probed_at])
+        seen = self.probe(masks, found.probed)
         masks = usual_share(masks + self.config.probe * (seen - masks), self.probe.usual)
         return self.drawn(logits_of(masks), found, size)
 
     def pixels(self, found: Localization) -> Tensor:
         """The pixel head's logits of foreground: N x m x h'' x w''."""
-        assert self.pixel_head is not None
-        assert found.fine is not None and found.surroundings is not None
-        draw = self.pixel_head.inner if self.border else self.pixel_head
-        return draw(found.fine, found.surroundings)
+        assert self.pixel_head is not None and found.fine is not None
+        return (self.pixel_head.inner if self.border else self.pixel_head)(found.fine)
 
     @torch.no_grad()
     def follow(self, found: Localization, size: tuple[int, int]) -> None:
@@ -134,7 +119,7 @@ class MinMaxNetwork(MapNetwork):
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
         if self.probe is not None:
-            self.probe.follow([found.depths[at] for at in self.probed_at])
+            self.probe.follow(found.probed)
             shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
             self._follow(self.probe.usual, shares, self.shown(found))
 

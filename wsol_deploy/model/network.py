@@ -87,11 +87,11 @@ class MapNetwork(Network, ABC):
 
     def features(self, x: Tensor) -> Features:
         """The backbone's deepest maps of an image without a border."""
-        return self.read(self.backbone(x).last)
+        return self.read(self.backbone(x))
 
     def bordered_features(self, x: Tensor) -> Features:
         """The same of the image with its reflected border, cut back to it."""
-        return self.read(self.backbone(self.bordered(x)).last, (x.shape[2], x.shape[3]))
+        return self.read(self.backbone(self.bordered(x)), (x.shape[2], x.shape[3]))
 
     def read(self, maps: Sequence[Tensor], size: tuple[int, int] | None = None) -> Features:
         """The deepest of the backbone's maps.

@@ -4,8 +4,7 @@ Class maps are as coarse as the stride they are read at, and their context runs 
 things. Their extremes are enough to teach a small head on shallow features, which sees only a few
 dozen pixels around a place, what foreground looks like (F-CAM, Belharbi et al. 2022; NEGEV,
 Belharbi et al. 2022). The features are detached until self-training: the backbone does not learn
-from class maps' guesses. From self-training on deep features add what the surroundings say: by then
-masks are taught, and not the class maps' extremes.
+from class maps' guesses.
 """
 
 from __future__ import annotations
@@ -24,31 +23,6 @@ MOMENTUM = 0.1
 EPSILON = 1e-5
 
 
-class Context(nn.Module):
-    """What deep features add to the logit of foreground; nothing before it is trained.
-
-    Args:
-        channels: of the features.
-        stride: of the same.
-        hidden: channels between its two 1 x 1 convolutions.
-        masks: m.
-    """
-
-    def __init__(self, channels: int, stride: int, hidden: int, masks: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.hidden = nn.Conv2d(channels, hidden, kernel_size=1)
-        self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
-        for parameter in self.logit.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, surroundings: Tensor) -> Tensor:
-        """N x m x h x w of N x k x h x w, each place normalised over its channels."""
-        places = surroundings.permute(0, 2, 3, 1)
-        standard = F.layer_norm(places, places.shape[3:]).permute(0, 3, 1, 2)
-        return self.logit(self.hidden(standard).relu())
-
-
 class PixelHead(nn.Module):
     """Logit of foreground at the finest stride of the backbone.
 
@@ -59,7 +33,6 @@ class PixelHead(nn.Module):
         hidden: channels between the two convolutions.
         masks: m, how many it draws.
         covers: whether the maps' cells reach over an image of any size.
-        context: channels and stride of the maps for the context; None to do without.
     """
 
     mean: Tensor
@@ -73,7 +46,6 @@ class PixelHead(nn.Module):
         hidden: int,
         masks: int = 1,
         covers: bool = False,
-        context: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.covers = covers
@@ -85,7 +57,6 @@ class PixelHead(nn.Module):
         self.register_buffer("variance", torch.ones(1, width, 1, 1))
         self.hidden = nn.Conv2d(width, hidden, kernel_size=2 * REACH + 1, padding=REACH)
         self.logit = nn.Conv2d(hidden, masks, kernel_size=1)
-        self.context = Context(*context, hidden, masks) if context else None
 
     @property
     def stride(self) -> int:
@@ -110,36 +81,28 @@ class PixelHead(nn.Module):
         wider = [upsample(m, cells, s / self.stride, start, self.covers) for m, s in pairs]
         return torch.cat([finest, *wider], dim=1)
 
-    def forward(self, fine: Tensor, surroundings: Tensor) -> Tensor:
-        """Logits, N x m x h x w at `stride`, of features read without a border.
+    def forward(self, fine: Tensor) -> Tensor:
+        """Logits, N x m x h x w at `stride`, of features read without a border."""
+        return self.logit(self.hidden(self._standard(fine)).relu())
 
-        Args:
-            fine: what `read` read.
-            surroundings: the maps for the context, of the image without a border.
-        """
-        return self._in_context(self._local(fine), surroundings)
-
-    def inner(self, fine: Tensor, surroundings: Tensor) -> Tensor:
+    def inner(self, fine: Tensor) -> Tensor:
         """The same of features read with a border: of all cells but the outermost `REACH`.
 
         At inference mean and variance are folded into the convolution, which zero padding would
         not allow, for its zeros stand for the mean: one pass over the features less.
         """
         if self.training:
-            logits = self._local(fine)[:, :, REACH:-REACH, REACH:-REACH]
-            return self._in_context(logits, surroundings)
+            return self(fine)[:, :, REACH:-REACH, REACH:-REACH]
         assert self.hidden.bias is not None
         weight = self.hidden.weight * (self.variance + EPSILON).rsqrt()
         bias = self.hidden.bias - (weight * self.mean).sum(dim=(1, 2, 3))
-        return self._in_context(self.logit(F.conv2d(fine, weight, bias).relu()), surroundings)
+        return self.logit(F.conv2d(fine, weight, bias).relu())
 
     @torch.no_grad()
     def sharpen(self, factor: float) -> None:
         """Multiply the logits; where a mask is above one half does not change."""
-        last = [self.logit] if self.context is None else [self.logit, self.context.logit]
-        for layer in last:
-            for parameter in layer.parameters():
-                parameter.mul_(factor)
+        for parameter in self.logit.parameters():
+            parameter.mul_(factor)
 
     @torch.no_grad()
     def follow(self, fine: Tensor) -> None:
@@ -147,15 +110,6 @@ class PixelHead(nn.Module):
         variance, mean = torch.var_mean(fine.float(), dim=(0, 2, 3), keepdim=True)
         self.mean.lerp_(mean, MOMENTUM)
         self.variance.lerp_(variance, MOMENTUM)
-
-    def _local(self, fine: Tensor) -> Tensor:
-        return self.logit(self.hidden(self._standard(fine)).relu())
-
-    def _in_context(self, logits: Tensor, surroundings: Tensor) -> Tensor:
-        if self.context is None or (self.training and not self.attached):
-            return logits
-        cells, stride = (logits.shape[2], logits.shape[3]), self.context.stride / self.stride
-        return logits + upsample(self.context(surroundings), cells, stride, covered=self.covers)
 
     def _standard(self, fine: Tensor) -> Tensor:
         """Batch normalisation; unlike the library's it does not follow whatever it sees."""

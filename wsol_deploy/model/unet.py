@@ -39,7 +39,7 @@ class UNetNetwork(Network):
 
     def segment(self, x: Tensor) -> Tensor:
         """Scores of the pixels: N x 1 x H x W, above 0 for the foreground."""
-        return self.segmenter(self.decoder([x, *self.backbone(x).last]))
+        return self.segmenter(self.decoder([x, *self.backbone(x)]))
 
     def infer(self, x: Tensor, wanted: Collection[str] = outputs) -> dict[str, Tensor]:
         """The mask."""
