@@ -14,6 +14,9 @@ rightly by this script alone.
     crf     the pixel head's loss plus the gated CRF loss (Obukhov et al. 2019)
     ncut    the same with the normalised cut (Tang et al. 2018)
     shared  the classifier has no head of its own but the localizer's
+    relative  an erased image is trusted while its loss is at most twice the clean one's, not at
+            most the clean one's (Eq. 14); take a row with erasing (plus-erasing), as for `hard`
+    hard    what is collected above half of its highest is erased whole, the rest not at all
 """
 
 from __future__ import annotations
@@ -140,6 +143,22 @@ def shared() -> None:
     MinMaxNetwork.__init__, MinMaxNetwork.classify = made, classify
 
 
+def relative() -> None:
+    trust = step.trust
+
+    def trusted(t: int, logits: Tensor, labels: Tensor, loss: Tensor, first: Tensor, *given: float):
+        return trust(t, logits, labels, loss, 2 * first, *given)
+
+    step.trust = trusted
+
+
+def hard() -> None:
+    def erase(x: Tensor, collected: Tensor) -> Tensor:
+        return x * (collected < 0.5 * collected.amax(dim=(2, 3), keepdim=True))
+
+    step.erase = erase
+
+
 WAYS = {
     "probe": probe,
     "omega": omega,
@@ -147,6 +166,8 @@ WAYS = {
     "crf": lambda: regularised(crf),
     "ncut": lambda: regularised(normalised_cut),
     "shared": shared,
+    "relative": relative,
+    "hard": hard,
 }
 
 

@@ -52,6 +52,11 @@ def accumulate(collected: Tensor, psi: Tensor, mask: Tensor) -> Tensor:
     return torch.maximum(collected, psi[:, None, None, None] * mask)
 
 
+def erase(x: Tensor, collected: Tensor) -> Tensor:
+    """What is left of images for the next pass (Algorithm 1): n x 3 x h x w."""
+    return x * (1 - collected)
+
+
 def near(collected: Tensor, reach: int) -> Tensor:
     """Erasing that remembers: where a further mask may add to what was already mined.
 

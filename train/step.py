@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import losses
-from wsol_deploy.train.erasing import accumulate, near, trust
+from wsol_deploy.train.erasing import accumulate, erase, near, trust
 from wsol_deploy.train.evidence import mixed_losses, pixel_loss
 from wsol_deploy.train.recipe import ErasingRecipe, LossRecipe
 
@@ -108,7 +108,7 @@ def training_step(
             mask = mask * near(collected[running].detach(), erasing.reach)
             kept = accumulate(collected[running], psi, mask)
             collected = collected.index_copy(0, running, kept)
-            erased = erased.index_copy(0, running, erased[running] * (1 - kept))
+            erased = erased.index_copy(0, running, erase(erased[running], kept))
         if t < erasing.u and not proceed(len(running)):
             break
 
