@@ -6,11 +6,14 @@ import re
 import runpy
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from training import tiny_recipe, write_images
 
+from wsol_deploy.train import step
 from wsol_deploy.train.recipe_file import to_toml
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
@@ -68,3 +71,27 @@ def test_a_script_prints_the_figures_of_every_way(
     found = LINE.findall(capsys.readouterr().out)
     assert [name for name, *_ in found] == rows
     assert all(0 <= float(figure) <= 100 for _, *figures in found for figure in figures)
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], None]]:
+    """The ways of benchmarks/ways.py; what they change in a training's step is put back."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    for name in ("trust", "erase"):
+        monkeypatch.setattr(step, name, getattr(step, name))
+    return runpy.run_path(str(SCRIPTS / "ways.py"))["WAYS"]
+
+
+def test_by_the_relative_test_a_loss_may_double(ways: dict[str, Callable[[], None]]) -> None:
+    loss, first = torch.tensor([0.9, 1.5, 2.1]), torch.ones(3)
+    given = (1, torch.tensor([[2.0, 0.0]] * 3), torch.zeros(3, dtype=torch.int64), loss, first, 9.0)
+    assert (step.trust(*given) > 0).tolist() == [True, False, False]
+    ways["relative"]()
+    assert (step.trust(*given) > 0).tolist() == [True, True, False]
+
+
+def test_harder_erasing_leaves_nothing_or_all(ways: dict[str, Callable[[], None]]) -> None:
+    x, collected = torch.ones(1, 3, 1, 3), torch.tensor([[[[0.1, 0.5, 0.8]]]])
+    assert step.erase(x, collected)[0, 0, 0].tolist() == pytest.approx([0.9, 0.5, 0.2])
+    ways["hard"]()
+    assert step.erase(x, collected)[0, 0, 0].tolist() == [1, 0, 0]
