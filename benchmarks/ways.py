@@ -15,8 +15,10 @@ rightly by this script alone.
     ncut    the same with the normalised cut (Tang et al. 2018)
     shared  the classifier has no head of its own but the localizer's
     relative  an erased image is trusted while its loss is at most twice the clean one's, not at
-            most the clean one's (Eq. 14); take a row with erasing (plus-erasing), as for `hard`
-    hard    what is collected above half of its highest is erased whole, the rest not at all
+            most the clean one's (Eq. 14); take a row with erasing (plus-erasing of synthetic,
+            minmax-u4 of glas and animals), as for `hard`
+    hard    what is collected above half of its highest is erased whole, the rest not at all; for
+            a detached mask, since it passes no gradient on
 """
 
 from __future__ import annotations
@@ -146,7 +148,9 @@ def shared() -> None:
 def relative() -> None:
     trust = step.trust
 
-    def trusted(t: int, logits: Tensor, labels: Tensor, loss: Tensor, first: Tensor, *given: float):
+    def trusted(
+        t: int, logits: Tensor, labels: Tensor, loss: Tensor, first: Tensor, *given: float
+    ) -> Tensor:
         return trust(t, logits, labels, loss, 2 * first, *given)
 
     step.trust = trusted
@@ -154,7 +158,7 @@ def relative() -> None:
 
 def hard() -> None:
     def erase(x: Tensor, collected: Tensor) -> Tensor:
-        return x * (collected < 0.5 * collected.amax(dim=(2, 3), keepdim=True))
+        return x * (collected <= 0.5 * collected.amax(dim=(2, 3), keepdim=True))
 
     step.erase = erase
 

@@ -95,3 +95,4 @@ def test_harder_erasing_leaves_nothing_or_all(ways: dict[str, Callable[[], None]
     assert step.erase(x, collected)[0, 0, 0].tolist() == pytest.approx([0.9, 0.5, 0.2])
     ways["hard"]()
     assert step.erase(x, collected)[0, 0, 0].tolist() == [1, 0, 0]
+    assert step.erase(x, 0 * collected).equal(x)

@@ -10,6 +10,7 @@ from wsol_deploy.datasets import Dataset, Sample
 from wsol_deploy.reproduce.jobs import make_jobs
 from wsol_deploy.reproduce.measure import choose_shown
 from wsol_deploy.reproduce.plan import load_plan, names
+from wsol_deploy.train.recipe_file import load_recipe
 
 
 @pytest.mark.parametrize("budget", ["small", "paper"])
@@ -26,9 +27,19 @@ def test_every_row_of_every_plan_has_a_recipe_of_its_own(name, budget, tmp_path)
         own["minmax-u0"].model_copy(update={"erasing": own["minmax-u4"].erasing})
         == (own["minmax-u4"])
     )
+    if "plus-crops" in own:
+        assert 2 * own["plus-crops"].optim.epochs == own["minmax-default"].optim.epochs
     if budget == "paper":
         assert own["minmax-u4"].model.backbone == "resnet101"
         assert own["cam-avg"].model.backbone == "resnet18"
+
+
+def test_on_glas_40_epochs_of_our_row_are_the_default_recipe_as_it_is(tmp_path):
+    (job,) = make_jobs(
+        load_plan("glas"), ["minmax-default"], [0], tmp_path,
+        budget="small", overrides=["optim.epochs=40"],
+    )  # fmt: skip
+    assert job.recipe == load_recipe("default", ["data.split=paper"])
 
 
 def test_pictures_are_few_however_many_classes_there_are():

@@ -56,7 +56,7 @@ class Backbone(nn.Module):
         self.covers = all(x.shape[2] == -(-ODD // stride) for x, stride in pairs)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Feature maps, N x k x h x w each, the last of each stride, shallow first.
+        """Feature maps, N x k x h x w, one of each stage; of timm's models the last of each stride.
 
         Args:
             x: N x 3 x H x W, normalised.

@@ -15,14 +15,14 @@ class Localization(NamedTuple):
     """What is said of a batch: maps A (N x c x h' x w') and the scores behind p^ (N x c).
 
     With a pixel head also the features it reads, `fine` (N x k x h'' x w''), detached until
-    self-training, and with a probe those that it is fitted to, `probed` (N x k' x h' x w' each,
-    shallow first), of the image without its border.
+    self-training, and with a probe those it is fitted to, `depths` (N x k' x h' x w' each, shallow
+    first), of the image without its border.
     """
 
     class_maps: Tensor
     logits: Tensor
     fine: Tensor | None = None
-    probed: tuple[Tensor, ...] = ()
+    depths: tuple[Tensor, ...] = ()
 
 
 class MapHead(nn.Module):

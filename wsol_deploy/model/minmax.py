@@ -73,8 +73,8 @@ class MinMaxNetwork(MapNetwork):
             return found
         fine = self.pixel_head.read(maps, size, self.border)
         strides = self.backbone.strides
-        probed = [self.within_border(maps[at], size, strides[at]) for at in self.probed_at]
-        return found._replace(fine=fine, probed=tuple(probed))
+        depths = [self.within_border(maps[at], size, strides[at]) for at in self.probed_at]
+        return found._replace(fine=fine, depths=tuple(depths))
 
     def class_maps(self, x: Tensor) -> Tensor:
         """A alone: N x c x h' x w'."""
@@ -103,7 +103,7 @@ class MinMaxNetwork(MapNetwork):
         if self.probe is None:
             return self.masks(found, size)
         masks = smoothed(self.pixels(found), self.config.smooth).sigmoid()
-        seen = self.probe(masks, found.probed)
+        seen = self.probe(masks, found.depths)
         masks = usual_share(masks + self.config.probe * (seen - masks), self.probe.usual)
         return self.drawn(logits_of(masks), found, size)
 
@@ -119,7 +119,7 @@ class MinMaxNetwork(MapNetwork):
         if self.pixel_head is not None and found.fine is not None:
             self.pixel_head.follow(found.fine)
         if self.probe is not None:
-            self.probe.follow(found.probed)
+            self.probe.follow(found.depths)
             shares = self.pixels(found).sigmoid().mean(dim=(2, 3))
             self._follow(self.probe.usual, shares, self.shown(found))
 
