@@ -14,16 +14,16 @@ FIGURES = ("error", "f1_plus", "f1_minus", "pxap", "max_box_acc_v2", "top1_loc")
 HEAD = f"{'%':<26} {' '.join(f'{name:>{WIDTH}}' for name in FIGURES)}"
 
 
-def line(name: str, model: Path | Predictor, data: Path) -> str:
-    """The figures in percent; those that the test images' truth has nothing for are left out.
+def line(name: str, model: Path | Predictor, data: Path, subset: str = "test") -> str:
+    """The figures in percent; those that the images' truth has nothing for are left out.
 
-    Both subsets are those of the training.
+    Both subsets, the one measured and the validation images, are those of the training.
     """
     predictor = open_model(model, "cpu") if isinstance(model, Path) else model
-    valid, test = (
-        Predictions(predictor, select(data, predictor.card, subset=subset).dataset.samples)
-        for subset in ("valid", "test")
+    valid, found = (
+        Predictions(predictor, select(data, predictor.card, subset=one).dataset.samples)
+        for one in ("valid", subset)
     )
-    values = evaluate(test, predictor.card.classes, calibrate(valid).threshold.value).values
+    values = evaluate(found, predictor.card.classes, calibrate(valid).threshold.value).values
     percent = (f"{100 * values[one]:.1f}" if one in values else "-" for one in FIGURES)
     return f"{name:<26} {' '.join(f'{value:>{WIDTH}}' for value in percent)}"

@@ -1,10 +1,13 @@
 """What does the probe of each image give a model, trained with one or without?
 
     python benchmarks/probing.py CHECKPOINT DATA --shares 0 0.5 0.75 1
+    python benchmarks/probing.py CHECKPOINT DATA --subset train --ridge 0.3
 
 Gives a model that was trained without one a probe that has seen the training images, sets
 `model.probe` to each of the shares and prints the figures on the test images, in percent, at the
-threshold fitted on the validation masks with that share.
+threshold fitted on the validation masks with that share. With --subset train they are those of the
+training images: the model knows their labels and nobody has looked at their masks. --ridge and
+--move change two more settings of the probe (wsol_deploy/model/probe.py).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from figures import HEAD, line
 from wsol_deploy import images
 from wsol_deploy.card import ModelCard
 from wsol_deploy.evaluation.held_out import select
-from wsol_deploy.model import checkpoint
+from wsol_deploy.model import checkpoint, probe
 from wsol_deploy.model.build import build
 from wsol_deploy.model.config import ModelConfig
 from wsol_deploy.model.deploy import DeployedModel
@@ -35,7 +38,11 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.5, 0.75, 1.0])
+    parser.add_argument("--subset", choices=["test", "train"], default="test")
+    parser.add_argument("--ridge", type=float, default=probe.RIDGE)
+    parser.add_argument("--move", type=float, default=probe.MOVE)
     asked = parser.parse_args()
+    probe.RIDGE, probe.MOVE = asked.ridge, asked.move
     trained, card = checkpoint.load(asked.checkpoint)
     weights = trained.state_dict()
     if not trained.config.probe:
@@ -46,7 +53,7 @@ def main() -> None:
         for share in asked.shares:
             checkpoint.save(path, *with_share(share, weights, card))
             name = f"{share:g} of the mask" if share else "without"
-            print(line(name, path, asked.data), flush=True)
+            print(line(name, path, asked.data, asked.subset), flush=True)
 
 
 def with_share(share: float, weights: dict[str, Any], card: ModelCard) -> tuple[Any, ModelCard]:

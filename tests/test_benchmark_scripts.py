@@ -13,6 +13,7 @@ import pytest
 import torch
 from training import tiny_recipe, write_images
 
+from wsol_deploy.model import probe
 from wsol_deploy.train import step
 from wsol_deploy.train.recipe_file import to_toml
 
@@ -49,6 +50,7 @@ def checkpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("script", "options", "rows"),
     [
         ("probing", ["--shares", "0", "0.75"], ["without", "0.75 of the mask"]),
+        ("probing", ["--shares", "0.5", "--subset", "train", "--move", "0"], ["0.5 of the mask"]),
         ("smoothing", ["--cells", "1", "3"], ["1 cells", "3 cells"]),
         ("shift", ["--pixels", "0", "2"], ["0 pixels", "2 pixels"]),
         ("selftraining", ["--steps", "4"], ["as it is", "round 1", "round 2"]),
@@ -66,6 +68,8 @@ def test_a_script_prints_the_figures_of_every_way(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
+    for name in ("RIDGE", "MOVE"):
+        monkeypatch.setattr(probe, name, getattr(probe, name))
     monkeypatch.setattr(sys, "argv", [script, str(checkpoint), str(images), *options])
     runpy.run_path(str(SCRIPTS / f"{script}.py"), run_name="__main__")
     found = LINE.findall(capsys.readouterr().out)

@@ -23,6 +23,7 @@ from wsol_deploy.model.resampling import upsample
 MOMENTUM = 0.05
 RIDGE = 0.1  # of each feature's own variance (Friedman 1989)
 LEAST_OWN = 0.01  # of the mean variance: a feature that hardly varied in training decides nothing
+MOVE = 0.5  # of the way that masks' shares go to the usual one
 SMALLEST = 1e-6
 LEAST = 0.01
 
@@ -116,7 +117,7 @@ def _pooled(maps: Tensor, ratio: int) -> Tensor:
 
 
 def usual_share(masks: Tensor, usual: Tensor) -> Tensor:
-    """Masks whose shares of their images go half-way to the usual one.
+    """Masks whose shares of their images go half-way (`MOVE`) to the usual one.
 
     How large a mask is, the head tells less surely than where it is; a shrunken estimate errs less
     (James and Stein 1961).
@@ -125,7 +126,7 @@ def usual_share(masks: Tensor, usual: Tensor) -> Tensor:
         masks: N x m x h x w in [0, 1].
         usual: m x 1 x 1, the mean over training images.
     """
-    return (masks + (usual - masks.mean(dim=(2, 3), keepdim=True)) / 2).clamp(0, 1)
+    return (masks + MOVE * (usual - masks.mean(dim=(2, 3), keepdim=True))).clamp(0, 1)
 
 
 def logits_of(masks: Tensor) -> Tensor:
