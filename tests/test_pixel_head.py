@@ -237,3 +237,11 @@ def test_a_mask_alone_asks_nothing_of_the_deepest_blocks():
     blocks = net.backbone.features.net.blocks
     learned = [any(p.grad is not None and p.grad.any() for p in b.parameters()) for b in blocks]
     assert learned == [True, True, True, False, False]
+
+
+def test_sharpening_multiplies_the_logits():
+    net = network(reflect=16).eval()
+    found = net.localize(torch.randn(1, 3, 64, 64))
+    before = net.pixels(found)
+    net.pixel_head.sharpen(3.0)
+    assert torch.allclose(net.pixels(found), 3 * before, atol=1e-4)
