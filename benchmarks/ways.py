@@ -1,4 +1,4 @@
-"""Ways that were tried and not kept: a training with one of them, through the usual commands.
+"""Ways that were tried and not kept, and what erasing does: trainings through the usual commands.
 
     python benchmarks/ways.py probe reproduce synthetic quickstart/data --row minmax-default -o OUT
 
@@ -17,13 +17,18 @@ rightly by this script alone.
     relative  an erased image is trusted while its loss is at most twice the clean one's, not at
             most the clean one's (Eq. 14); take a row with erasing (plus-erasing of synthetic,
             minmax-u4 of glas and animals), as for `hard`
+    counted   erasing as it is; at the end, of the first and of the last epoch, how many images of a
+            batch come to each depth, and for how many the label is right, the loss is not above
+            the clean one's, and both: Eq. 14
     hard    what is collected above half of its highest is erased whole, the rest not at all; for
             a detached mask, since it passes no gradient on
 """
 
 from __future__ import annotations
 
+import atexit
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 
 import torch
@@ -37,6 +42,7 @@ from wsol_deploy.model.heads import Localization
 from wsol_deploy.model.masks import soft_mask
 from wsol_deploy.model.minmax import MinMaxNetwork
 from wsol_deploy.train import loop, step, steps
+from wsol_deploy.train.losses import right
 from wsol_deploy.train.recipe import LossRecipe, OptimRecipe
 
 done = 0.0  # 0 in the first epoch, 1 in the last
@@ -156,6 +162,29 @@ def relative() -> None:
     step.trust = trusted
 
 
+def counted() -> None:
+    trust = step.trust
+    seen: dict[tuple[float, int], Tensor] = defaultdict(lambda: torch.zeros(4, dtype=torch.long))
+
+    def trusted(
+        t: int, logits: Tensor, labels: Tensor, loss: Tensor, first: Tensor, *given: float
+    ) -> Tensor:
+        psi = trust(t, logits, labels, loss, first, *given)
+        held = (torch.ones_like(psi), right(logits, labels), loss <= first, psi > 0)
+        seen[done, t] += torch.stack([which.sum().cpu().long() for which in held])
+        return psi
+
+    def report() -> None:
+        print(f"{'epoch':>6} {'depth':>5} {'images':>7} {'label %':>8} {'loss %':>7} {'both %':>7}")
+        for (when, t), (images, *held) in sorted(seen.items()):
+            if when in (0, 1) and t > 0:
+                shares = " ".join(f"{100 * one / images:7.1f}" for one in held)
+                print(f"{'last' if when else 'first':>6} {t:>5} {images:>7}  {shares}")
+
+    step.trust = trusted
+    atexit.register(report)
+
+
 def hard() -> None:
     def erase(x: Tensor, collected: Tensor) -> Tensor:
         return x * (collected <= 0.5 * collected.amax(dim=(2, 3), keepdim=True))
@@ -171,6 +200,7 @@ WAYS = {
     "ncut": lambda: regularised(normalised_cut),
     "shared": shared,
     "relative": relative,
+    "counted": counted,
     "hard": hard,
 }
 

@@ -107,20 +107,24 @@ def test_rows_of_several_folders_become_one_table(
     assert figures(tmp_path / "merged.csv") == figures(whole)
 
 
-@pytest.mark.parametrize("measured", MEASURED, ids=lambda path: path.stem)
-def test_what_is_measured_is_the_plans_table(measured: Path) -> None:
-    plan = load_plan(measured.stem)
-    with measured.open(newline="", encoding="utf-8") as file:
-        found = {line["row"]: line["title"] for line in csv.DictReader(file)}
+@pytest.mark.parametrize("name", ["glas", "synthetic"])
+def test_what_is_measured_is_the_plans_table(name: str) -> None:
+    plan = load_plan(name)
+    found = {}
+    for measured in MEASURED:
+        if measured.stem.split("-")[0] == name:
+            with measured.open(newline="", encoding="utf-8") as file:
+                found |= {line["row"]: line["title"] for line in csv.DictReader(file)}
     assert found == {row: plan.rows[row].title for row in plan.tables["ablation"].rows}
 
 
 @pytest.mark.parametrize("measured", MEASURED, ids=lambda path: path.stem)
-def test_the_page_of_results_shows_what_is_measured(
+def test_the_pages_show_what_is_measured(
     measured: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark(monkeypatch, "ablation_table", measured)
     shown = capsys.readouterr().out
-    assert len(shown.splitlines()) > 20
-    assert shown in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert len(shown.splitlines()) > 15
+    page = "history.md" if "-" in measured.stem else "results.md"  # of an earlier version
+    assert shown in (ROOT / "docs" / page).read_text(encoding="utf-8")

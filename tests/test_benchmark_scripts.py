@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import runpy
 import shutil
@@ -92,6 +93,25 @@ def test_by_the_relative_test_a_loss_may_double(ways: dict[str, Callable[[], Non
     assert (step.trust(*given) > 0).tolist() == [True, False, False]
     ways["relative"]()
     assert (step.trust(*given) > 0).tolist() == [True, True, False]
+
+
+def test_images_that_keep_to_each_condition_of_equation_14_are_counted(
+    ways: dict[str, Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at_the_end: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", at_the_end.append)
+    ways["counted"]()
+    scores = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    loss, labels = torch.tensor([0.9, 1.5, 0.9, 0.9]), torch.zeros(4, dtype=torch.int64)
+    for t in (0, 1):
+        psi = step.trust(t, scores, labels, loss, torch.ones(4), 9.0)
+        assert (psi > 0).tolist() == [True, False, False, False]
+    at_the_end[0]()
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        " first     1       4     50.0    75.0    25.0"
+    ]
 
 
 def test_harder_erasing_leaves_nothing_or_all(ways: dict[str, Callable[[], None]]) -> None:
