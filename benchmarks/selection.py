@@ -6,8 +6,8 @@ Trains and keeps the checkpoint of every epoch. Of each: on the validation image
 masks, the error of the labels, the loss on X+ (`wsol train` chooses by the error, then by this),
 the entropies on X+ and on X-, and the gap between them; on the test images the mean of F1+ and
 F1- at the threshold that the validation masks ask for. Prints a row an epoch, and each score's
-rank correlation with F1 over the epochs of one training: 1 would choose the best mask, - is where
-all epochs have the same score.
+rank correlation with F1 over the epochs of one training, and over the second half of them, from
+which one would be chosen: 1 would choose the best mask, - is where all have the same score.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,12 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return below + (equal - 1) / 2
 
 
+def correlations(table: np.ndarray) -> list[float]:
+    """Of each score with F1, the last column, over the epochs, the rows."""
+    signs = SCORES.values()
+    return [rank_correlation(table[:, at] * sign, table[:, -1]) for at, sign in enumerate(signs)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -88,8 +95,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="changes")
     parser.add_argument("--seeds", type=int, default=1)
     asked = parser.parse_args()
-    print(f"{'seed':>4} {'epoch':>5} {' '.join(f'{name:>10}' for name in SCORES)} {'F1':>6}")
-    correlations = []
+    print(f"{'seed':>11} {'epoch':>5} {' '.join(f'{name:>10}' for name in SCORES)} {'F1':>6}")
+    found = defaultdict(list)
     for seed in range(asked.seeds):
         recipe = load_recipe(asked.recipe, [*asked.changes, f"training.seed={seed}"])
         dataset = open_dataset(asked.data, split=recipe.data.split, seed=seed)
@@ -99,16 +106,15 @@ def main() -> None:
                 rows.append(judge(path, dataset))
                 *scores, quality = rows[-1]
                 cells = " ".join(f"{score:>10.4f}" for score in scores)
-                print(f"{seed:>4} {number:>5} {cells} {quality:>6.2f}", flush=True)
+                print(f"{seed:>11} {number:>5} {cells} {quality:>6.2f}", flush=True)
         table = np.array(rows)
-        signs = np.array(list(SCORES.values()))
-        correlations.append(
-            [rank_correlation(table[:, at] * sign, table[:, -1]) for at, sign in enumerate(signs)]
-        )
-    each = np.array(correlations).T
-    means = (row[~np.isnan(row)].mean() if not np.isnan(row).all() else None for row in each)
-    cells = " ".join(f"{'-' if mean is None else f'{mean:.2f}':>10}" for mean in means)
-    print(f"{'rank corr.':>10} {cells}")
+        found["rank corr."].append(correlations(table))
+        found["second half"].append(correlations(table[len(table) // 2 :]))
+    for name, of_seeds in found.items():
+        means = (row[~np.isnan(row)].mean() if not np.isnan(row).all() else None
+                 for row in np.array(of_seeds).T)  # fmt: skip
+        cells = " ".join(f"{'-' if mean is None else f'{mean:.2f}':>10}" for mean in means)
+        print(f"{name:>11} {'':>5} {cells}")
 
 
 if __name__ == "__main__":

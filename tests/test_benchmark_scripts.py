@@ -1,4 +1,4 @@
-"""The commands in benchmarks/ that docs/results.md names, on a model with every ingredient."""
+"""Scripts in benchmarks/, most named in docs/results.md, on a model with every ingredient."""
 
 from __future__ import annotations
 
